@@ -1,0 +1,341 @@
+//! The map region: a header, the module table, two planes and the journal.
+//!
+//! ```text
+//! offset 0            Header                       one page
+//!        4096         ModuleRecord x 1024          1 MiB
+//!        ...          counters, one byte an edge   how often an edge ran (wraps or saturates)
+//!        ...          flags, one byte an edge      whether it ran
+//!        ...          journal, one u32 an edge     edges first touched since the last clear
+//! ```
+//!
+//! Everything follows from the capacity in edges, which never changes: the region is reserved once
+//! and its pages cost nothing until they are touched. Page 0 of both planes belongs to nobody, so
+//! edge 0 is nowhere; byte 0 of the counters is kept at 255, which makes a guard that has no edge
+//! yet count into nothing and journal nothing.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::PAGE;
+use crate::mapping::{self, Access, Mapping};
+use crate::modules::ModuleRecord;
+
+/// What a region starts with.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"hitmap\0R");
+/// The version of this layout. A reader refuses any other.
+pub const VERSION: u32 = 1;
+/// How many libraries one process may bring.
+pub const MODULES: usize = 1024;
+/// The default capacity: TVM, the largest known target, has 3.1 million edges.
+pub const DEFAULT_EDGES: u32 = 8 << 20;
+/// The largest capacity: edge indices stay below 2^31 so that no arithmetic on them overflows.
+pub const MAX_EDGES: u32 = 1 << 30;
+
+/// Set in [`Header::mode`] when an engine owns the map: it clears it between runs, and views inside
+/// the process must leave it as it is.
+pub const MODE_ENGINE: u32 = 1;
+
+/// The first page of a region.
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`VERSION`].
+    pub version: u32,
+    /// Edges that fit, page 0 included; a multiple of [`PAGE`].
+    pub capacity: u32,
+    /// A number that tells this region from every other on this machine.
+    pub token: u64,
+    /// [`MODE_ENGINE`] or 0.
+    pub mode: u32,
+    /// Records in the module table that are ready to read.
+    pub module_count: AtomicU32,
+    /// The next edge that is free; a multiple of [`PAGE`].
+    pub next_edge: AtomicU32,
+    /// Edges wanted by modules that did not fit. Not 0: the map is full.
+    pub refused_edges: AtomicU32,
+    /// A robust, process-shared `pthread_mutex_t` for the module table.
+    pub lock: [u64; 8],
+    /// Keeps the next field on a cache line of its own.
+    pub reserved: [u64; 5],
+    /// Entries pushed to the journal since the last clear; may exceed its capacity, which means
+    /// that entries were lost and the planes must be swept instead.
+    pub journal_len: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Header>() <= PAGE);
+const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= 64);
+const _: () = assert!(std::mem::offset_of!(Header, lock) == 40);
+const _: () = assert!(std::mem::offset_of!(Header, journal_len) == 144);
+
+/// Where everything lies in a region of a given capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Edges that fit, page 0 included.
+    pub capacity: u32,
+    /// Offset of the counters, in bytes.
+    pub counters: usize,
+    /// Offset of the flags, in bytes.
+    pub flags: usize,
+    /// Offset of the journal, in bytes.
+    pub journal: usize,
+    /// The whole region, in bytes.
+    pub total: usize,
+}
+
+impl Layout {
+    /// The layout of a region for at least `edges` edges; `None` above [`MAX_EDGES`].
+    pub fn for_edges(edges: u32) -> Option<Layout> {
+        if edges > MAX_EDGES {
+            return None;
+        }
+        let capacity = (edges as usize).next_multiple_of(PAGE).max(PAGE) + PAGE;
+        let counters = PAGE + MODULES * size_of::<ModuleRecord>();
+        let flags = counters + capacity;
+        let journal = flags + capacity;
+        let total = journal + capacity * size_of::<u32>();
+        Some(Layout { capacity: capacity as u32, counters, flags, journal, total })
+    }
+
+    fn of_capacity(capacity: u32) -> Option<Layout> {
+        let layout = Layout::for_edges(capacity.checked_sub(PAGE as u32)?)?;
+        (layout.capacity == capacity).then_some(layout)
+    }
+}
+
+/// Why a file is not a region that this build can read.
+#[derive(Debug)]
+pub enum AttachError {
+    /// The descriptor cannot be read or mapped.
+    Io(io::Error),
+    /// The file does not start like a region.
+    NotARegion,
+    /// The region was made by another version of hitmap.
+    Version(u32),
+    /// The header's capacity and the file's length disagree.
+    Size,
+    /// It is a region, but not the one that was named.
+    Token,
+}
+
+impl std::fmt::Display for AttachError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AttachError::Io(e) => write!(f, "the map cannot be opened: {e}"),
+            AttachError::NotARegion => write!(f, "not a hitmap region"),
+            AttachError::Version(v) => {
+                write!(
+                    f,
+                    "the map has layout version {v}, this hitmap reads version {VERSION}; use the same hitmap on both sides"
+                )
+            }
+            AttachError::Size => write!(f, "the map's length does not match its header"),
+            AttachError::Token => write!(f, "the map belongs to another campaign"),
+        }
+    }
+}
+
+impl std::error::Error for AttachError {}
+
+/// A mapped region.
+#[derive(Debug)]
+pub struct Region {
+    mapping: Mapping,
+    layout: Layout,
+}
+
+impl Region {
+    /// Makes a region for `edges` edges in a memory file.
+    ///
+    /// # Errors
+    /// When `edges` is above [`MAX_EDGES`] or the system refuses the memory.
+    pub fn create(edges: u32, token: u64, mode: u32) -> io::Result<(OwnedFd, Region)> {
+        let layout = Layout::for_edges(edges).ok_or_else(too_large)?;
+        let fd = mapping::memory_file(c"hitmap-region", layout.total)?;
+        let mapping = Mapping::of_file(std::os::fd::AsFd::as_fd(&fd), layout.total, Access::Shared)?;
+        Ok((fd, Self::initialise(mapping, layout, token, mode)?))
+    }
+
+    /// Makes a region in private memory: a forked child gets a copy.
+    ///
+    /// # Errors
+    /// When `edges` is above [`MAX_EDGES`] or the system refuses the memory.
+    pub fn private(edges: u32) -> io::Result<Region> {
+        let layout = Layout::for_edges(edges).ok_or_else(too_large)?;
+        Self::initialise(Mapping::anonymous(layout.total)?, layout, 0, 0)
+    }
+
+    /// Maps the region behind `fd`, after checking that it is one.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub fn attach(fd: BorrowedFd<'_>, token: u64) -> Result<Region, AttachError> {
+        let len = mapping::file_len(fd).map_err(AttachError::Io)?;
+        if len < PAGE {
+            return Err(AttachError::NotARegion);
+        }
+        let head = Mapping::of_file(fd, PAGE, Access::SharedReadOnly).map_err(AttachError::Io)?;
+        // SAFETY: the mapping holds a whole page, `Header` is plain data and smaller than that.
+        let header = unsafe { &*head.base().cast::<Header>() };
+        if header.magic != MAGIC {
+            return Err(AttachError::NotARegion);
+        }
+        if header.version != VERSION {
+            return Err(AttachError::Version(header.version));
+        }
+        if header.token != token {
+            return Err(AttachError::Token);
+        }
+        let layout = Layout::of_capacity(header.capacity).ok_or(AttachError::Size)?;
+        if layout.total != len {
+            return Err(AttachError::Size);
+        }
+        let mapping = Mapping::of_file(fd, len, Access::Shared).map_err(AttachError::Io)?;
+        Ok(Region { mapping, layout })
+    }
+
+    fn initialise(mapping: Mapping, layout: Layout, token: u64, mode: u32) -> io::Result<Region> {
+        let region = Region { mapping, layout };
+        let header = region.mapping.base().cast::<Header>();
+        // SAFETY: the mapping is fresh, zeroed, larger than a header and not yet shared.
+        unsafe {
+            (*header).magic = MAGIC;
+            (*header).version = VERSION;
+            (*header).capacity = layout.capacity;
+            (*header).token = token;
+            (*header).mode = mode;
+            (*header).next_edge = AtomicU32::new(PAGE as u32);
+            *region.counters() = u8::MAX;
+            crate::modules::make_lock(header)?;
+        }
+        Ok(region)
+    }
+
+    /// The header. Its atomic fields may change at any time.
+    #[inline]
+    pub fn header(&self) -> &Header {
+        // SAFETY: the mapping holds at least a page and lives as long as `self`.
+        unsafe { &*self.mapping.base().cast::<Header>() }
+    }
+
+    /// Where everything lies.
+    #[inline]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The first counter: that of edge 0, which is nowhere.
+    #[inline]
+    pub fn counters(&self) -> *mut u8 {
+        // SAFETY: the offset lies within the mapping.
+        unsafe { self.mapping.base().add(self.layout.counters) }
+    }
+
+    /// The first flag: that of edge 0, which is nowhere.
+    #[inline]
+    pub fn flags(&self) -> *mut u8 {
+        // SAFETY: the offset lies within the mapping.
+        unsafe { self.mapping.base().add(self.layout.flags) }
+    }
+
+    /// The journal, as many entries as there are edges.
+    #[inline]
+    pub fn journal(&self) -> &[AtomicU32] {
+        // SAFETY: the offset is a multiple of 4 and the array lies within the mapping.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.mapping.base().add(self.layout.journal).cast::<AtomicU32>(),
+                self.layout.capacity as usize,
+            )
+        }
+    }
+
+    /// The module table's first record.
+    #[inline]
+    pub fn records(&self) -> *mut ModuleRecord {
+        // SAFETY: the offset lies within the mapping.
+        unsafe { self.mapping.base().add(PAGE).cast() }
+    }
+
+    /// How many records are ready, never more than the table holds.
+    #[inline]
+    pub fn module_count(&self) -> usize {
+        (self.header().module_count.load(Ordering::Acquire) as usize).min(MODULES)
+    }
+
+    /// Pushes an edge that was just touched for the first time. Never blocks; past the capacity the
+    /// entry is lost and the length says so.
+    #[inline]
+    pub fn push_journal(&self, edge: u32) {
+        let at = self.header().journal_len.fetch_add(1, Ordering::Relaxed);
+        if let Some(entry) = self.journal().get(at as usize) {
+            entry.store(edge, Ordering::Relaxed);
+        }
+    }
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("a map holds at most {MAX_EDGES} edges"))
+}
+
+/// A number that tells one region from another: time and process, mixed.
+pub fn fresh_token() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    let mix = now ^ (u64::from(std::process::id()) << 40) ^ COUNT.fetch_add(1, Ordering::Relaxed);
+    mix.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn layout_is_golden() {
+        let layout = Layout::for_edges(10_000).unwrap();
+        assert_eq!(layout.capacity, 16_384);
+        assert_eq!(layout.counters, 4096 + 1024 * 1024);
+        assert_eq!(layout.total, layout.journal + 4 * 16_384);
+        assert_eq!(Layout::for_edges(MAX_EDGES + 1), None);
+    }
+
+    #[test]
+    fn attach_sees_what_the_maker_wrote() {
+        let (fd, region) = Region::create(5000, 7, MODE_ENGINE).unwrap();
+        region.push_journal(4100);
+        let other = Region::attach(fd.as_fd(), 7).unwrap();
+        assert_eq!(other.header().journal_len.load(Ordering::Relaxed), 1);
+        assert_eq!(other.journal()[0].load(Ordering::Relaxed), 4100);
+        assert!(matches!(Region::attach(fd.as_fd(), 8), Err(AttachError::Token)));
+    }
+
+    #[test]
+    fn attach_refuses_what_is_no_region() {
+        let short = mapping::memory_file(c"t", 100).unwrap();
+        assert!(matches!(Region::attach(short.as_fd(), 0), Err(AttachError::NotARegion)));
+        let zero = mapping::memory_file(c"t", 1 << 20).unwrap();
+        assert!(matches!(Region::attach(zero.as_fd(), 0), Err(AttachError::NotARegion)));
+    }
+
+    #[test]
+    fn attach_refuses_a_capacity_that_lies() {
+        let (fd, region) = Region::create(5000, 7, 0).unwrap();
+        for lie in [0, 1, 4096, 8192 * 1024, u32::MAX] {
+            // SAFETY: the header is mapped and writable, and nobody else looks at it.
+            unsafe { (*region.mapping.base().cast::<Header>()).capacity = lie };
+            assert!(matches!(Region::attach(fd.as_fd(), 7), Err(AttachError::Size)), "capacity {lie}");
+        }
+    }
+
+    #[test]
+    fn journal_overflow_loses_entries_and_says_so() {
+        let region = Region::private(1).unwrap();
+        let capacity = region.layout().capacity;
+        for _ in 0..capacity + 3 {
+            region.push_journal(4097);
+        }
+        assert_eq!(region.header().journal_len.load(Ordering::Relaxed), capacity + 3);
+    }
+}
