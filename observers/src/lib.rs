@@ -1,1 +1,11 @@
-//! Observers.
+//! LibAFL observers and feedbacks over a live hitmap region, and snapshots of maps.
+//!
+//! In the order in which a run is judged: [`observer`] holds what it touched, [`feedback`] compares
+//! that with [`history`], and what a campaign reached is saved as a [`snapshot`] inside a checked
+//! [`frame`].
+
+#![deny(missing_docs)]
+
+pub mod feedback;
+pub mod history;
+pub mod observer;
