@@ -1,0 +1,95 @@
+"""Turns puzzles into Python modules with hitmap's own compiler wrapper, so that coverage comes as users get it.
+
+One folder holds all that was built: the modules, the libraries they link, and a harness for each puzzle that brings
+none. It goes first on PYTHONPATH.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from puzzles import puzzle
+from puzzles.puzzle import Puzzle
+
+WRAPPER = Path(sys.executable).parent / "hitmap-clang++"
+HARNESS = """\
+import hitmap
+
+import {name}
+
+
+@hitmap.harness
+def run(data):
+    {name}.run(data)
+"""
+
+
+class Built:
+    """The folder of what was built; each puzzle is compiled once, when it is first asked for."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.done: set[str] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def harness(self, name: str | Path) -> Path:
+        """The harness file of a puzzle, which is built after this call; a path is a harness already."""
+        if isinstance(name, Path):
+            return name
+        self.all([puzzle.read(puzzle.FOLDER / f"{name}.cpp")])
+        own = puzzle.FOLDER / f"{name}_harness.py"
+        return own if own.exists() else self.folder / f"{name}_harness.py"
+
+    def all(self, wanted: list[Puzzle]) -> None:
+        """Compiles what is missing, a file a core at a time."""
+        missing = [p for p in wanted if p.name not in self.done]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for p in list(pool.map(self.one, missing)):
+                self.done.add(p.name)
+
+    def one(self, p: Puzzle) -> Puzzle:
+        libraries = []
+        for source in p.links:
+            library = self.folder / f"lib{source.stem}.so"
+            compiled(source, library)
+            libraries += [str(library), "-Wl,-rpath,$ORIGIN"]
+        for source in p.beside:
+            compiled(source, self.module(source.stem), *libraries)
+        for pad in range(p.pad or 1):
+            compiled(p.source, self.module(p.name), *libraries, *([f"-DPAD={pad}"] if p.pad else []))
+            if not p.pad or self.edges(p.name) % p.pad == 0:
+                break
+        else:
+            raise AssertionError(f"{p.name}: no PAD makes its edges a multiple of {p.pad}")
+        if not (puzzle.FOLDER / f"{p.name}_harness.py").exists():
+            (self.folder / f"{p.name}_harness.py").write_text(HARNESS.format(name=p.name))
+        return p
+
+    def module(self, name: str) -> Path:
+        return self.folder / (name + sysconfig.get_config_var("EXT_SUFFIX"))
+
+    def edges(self, name: str) -> int:
+        script = f"import hitmap, {name}; print(hitmap.coverage().total)"
+        run = subprocess.run(
+            [sys.executable, "-c", script], env=self.environment(), capture_output=True, text=True, check=True
+        )
+        return int(run.stdout)
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.folder)}
+
+
+def compiled(source: Path, output: Path, *flags: str) -> None:
+    includes = [f"-I{sysconfig.get_paths()['include']}"]
+    if "pybind11" in source.read_text():
+        import pybind11
+
+        includes.append(f"-I{pybind11.get_include()}")
+    command = [WRAPPER, "-O1", "-g", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden"]
+    run = subprocess.run(
+        [*map(str, command), *includes, str(source), "-o", str(output), *flags], capture_output=True, text=True
+    )
+    assert run.returncode == 0, f"{source.name} does not compile:\n{run.stdout}{run.stderr}"
