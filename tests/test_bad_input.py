@@ -1,0 +1,325 @@
+"""Wrong use gets one clear message that says what to do, exit code 4 (or 3), and leaves nothing behind."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from campaign import Campaign, Ended, contents
+
+GOOD = """\
+import hitmap
+import coverage_only
+
+
+@hitmap.harness
+def run(data):
+    coverage_only.run(data)
+"""
+
+
+@pytest.fixture
+def harness(built, tmp_path):
+    """Writes a harness file."""
+    built.harness("coverage_only")
+
+    def write(text: str, name: str = "fuzz_it.py"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def refused(hitmap_, out):
+    """Runs `hitmap fuzz` and sees that it refuses as it should."""
+
+    def run(*arguments, says: tuple[str, ...], codes=(4,), into: Campaign = out) -> Ended:
+        before = contents(into.folder) if into.folder.exists() else None
+        ended = hitmap_("fuzz", *arguments, "-o", into.folder, "--max-execs", 1_000, "-j", 1)
+        check_refusal(ended, says, codes)
+        after = contents(into.folder) if into.folder.exists() else None
+        assert after == before, "nothing is written"
+        return ended
+
+    return run
+
+
+def check_refusal(ended: Ended, says: tuple[str, ...], codes=(4,)) -> None:
+    assert ended.code in codes, ended.said
+    for word in says:
+        assert word.lower() in ended.err.lower(), f"no `{word}` in:\n{ended.err}"
+    assert "Traceback" not in ended.said, ended.said
+    assert "panicked" not in ended.said, ended.said
+    lines = [line for line in ended.err.splitlines() if line.strip()]
+    assert 1 <= len(lines) <= 12, f"one message:\n{ended.err}"
+    # A message that is printed by two processes, or by an error and its cause, comes twice.
+    assert len(lines) == len(set(lines)), ended.err
+
+
+# The harness.
+
+
+def test_a_harness_file_that_does_not_exist(refused, tmp_path):
+    refused(tmp_path / "nowhere.py", says=("nowhere.py",))
+
+
+def test_a_harness_that_is_a_folder(refused, tmp_path):
+    refused(tmp_path, says=(tmp_path.name,))
+
+
+def test_a_harness_that_does_not_import_for_want_of_a_module(refused, harness):
+    refused(harness("import no_such_module_at_all\n"), says=("fuzz_it.py", "no_such_module_at_all"))
+
+
+def test_a_harness_that_raises_when_imported_names_the_line(refused, harness):
+    refused(harness("import hitmap\n\n1 / 0\n"), says=("fuzz_it.py", "ZeroDivisionError", "line 3"))
+
+
+def test_a_harness_with_a_syntax_error_names_the_line(refused, harness):
+    refused(harness("import hitmap\ndef (:\n"), says=("fuzz_it.py", "line 2"))
+
+
+def test_a_harness_that_exits_when_imported(refused, harness):
+    refused(harness("import sys\nsys.exit(0)\n"), says=("fuzz_it.py",))
+
+
+def test_a_harness_whose_library_crashes_when_imported(refused, harness):
+    refused(harness("import os\nos.abort()\n"), says=("fuzz_it.py",), codes=(3, 4))
+
+
+def test_a_file_without_a_harness(refused, harness):
+    refused(harness("def run(data):\n    pass\n"), says=("fuzz_it.py", "@hitmap.harness"))
+
+
+def test_a_file_with_two_harnesses_lists_both(refused, harness):
+    two = GOOD + "\n\n@hitmap.harness\ndef other(data):\n    coverage_only.run(data)\n"
+    refused(harness(two), says=("run", "other", "fuzz_it.py:"))
+
+
+def test_a_named_harness_that_is_not_there_lists_those_that_are(refused, harness):
+    refused(f"{harness(GOOD)}:missing", says=("missing", "run"))
+
+
+def test_one_of_two_harnesses_can_be_named(hitmap_, harness, out):
+    two = GOOD + "\n\n@hitmap.harness\ndef other(data):\n    coverage_only.run(data)\n"
+    ended = hitmap_("fuzz", f"{harness(two)}:other", "-o", out.folder, "--max-execs", 1_000, "-j", 1)
+    assert ended.code == 0, ended.said
+
+
+def test_a_harness_named_like_its_module_works_or_is_told(hitmap_, harness, out):
+    """The file must not be imported in place of the library; if it is, the message must say just that."""
+    ended = hitmap_("fuzz", harness(GOOD, "coverage_only.py"), "-o", out.folder, "--max-execs", 1_000, "-j", 1)
+    if ended.code != 0:
+        check_refusal(ended, ("coverage_only.py", "name"))
+
+
+def test_no_harness_at_all(hitmap_):
+    check_refusal(hitmap_("fuzz"), ("HARNESS",))
+
+
+# What it runs.
+
+
+def test_an_extension_without_instrumentation(refused, harness, seeds):
+    text = "import json\nimport hitmap\n\n\n@hitmap.harness(expected=(ValueError,))\ndef run(data):\n    json.loads(data)\n"
+    refused(harness(text), "-i", seeds(b"{}"), says=("instrument", "hitmap build"), codes=(3, 4))
+
+
+def test_a_late_import_passes_for_instrumented(hitmap_, harness, seeds, out):
+    late = "import hitmap\n\n\n@hitmap.harness\ndef run(data):\n    import coverage_only\n\n    coverage_only.run(data)\n"
+    ended = hitmap_("fuzz", harness(late), "-i", seeds(b"a"), "-o", out.folder, "--max-execs", 1_000, "-j", 1)
+    assert ended.code == 0, ended.said
+
+
+def test_seeds_that_all_crash_still_start_a_campaign(hitmap_, built, seeds, out):
+    ended = hitmap_(
+        "fuzz", built.harness("many_signals"), "-i", seeds(b"d", b"t"), "-o", out.folder,
+        "--max-execs", 1_000, "-j", 1,
+    )  # fmt: skip
+    assert ended.code == 1, ended.said
+    assert {finding.input.read_bytes() for finding in out.findings} >= {b"d", b"t"}
+
+
+# Initial inputs, dictionaries, folders.
+
+
+def test_a_missing_input_folder(refused, harness, tmp_path):
+    refused(harness(GOOD), "-i", tmp_path / "no-seeds", says=("no-seeds",))
+
+
+def test_an_empty_input_folder(refused, harness, seeds):
+    refused(harness(GOOD), "-i", seeds(name="bare"), says=("bare",))
+
+
+def test_an_input_folder_that_is_a_file_is_refused_or_taken_as_one_input(hitmap_, harness, out, tmp_path):
+    (tmp_path / "one").write_bytes(b"x")
+    ended = hitmap_("fuzz", harness(GOOD), "-i", tmp_path / "one", "-o", out.folder, "--max-execs", 500, "-j", 1)
+    if ended.code != 0:
+        check_refusal(ended, ("one",))
+
+
+def test_a_missing_dictionary(refused, harness, tmp_path):
+    refused(harness(GOOD), "-x", tmp_path / "no.dict", says=("no.dict",))
+
+
+def test_a_broken_dictionary_names_the_line(refused, harness, tmp_path):
+    (tmp_path / "bad.dict").write_text('# fine\nok="x"\nbroken="no end\n')
+    refused(harness(GOOD), "-x", tmp_path / "bad.dict", says=("bad.dict", "3"))
+
+
+def test_a_dictionary_that_is_not_text(refused, harness, tmp_path):
+    (tmp_path / "bad.dict").write_bytes(bytes(range(256)) * 4)
+    refused(harness(GOOD), "-x", tmp_path / "bad.dict", says=("bad.dict",))
+
+
+def test_an_out_folder_that_is_no_campaign_is_left_alone(refused, harness, out):
+    out.folder.mkdir()
+    (out.folder / "thesis.tex").write_text("years of work")
+    refused(harness(GOOD), says=("out", "campaign"))
+
+
+def test_an_empty_out_folder_is_welcome(hitmap_, harness, out):
+    out.folder.mkdir()
+    ended = hitmap_("fuzz", harness(GOOD), "-o", out.folder, "--max-execs", 1_000, "-j", 1)
+    assert ended.code == 0, ended.said
+
+
+def test_an_out_path_that_is_a_file(refused, harness, tmp_path, hitmap_):
+    (tmp_path / "taken").write_text("a file")
+    ended = hitmap_("fuzz", harness(GOOD), "-o", tmp_path / "taken", "--max-execs", 1_000, "-j", 1)
+    check_refusal(ended, ("taken",))
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+@pytest.fixture
+def campaign(hitmap_, harness, out):
+    """A campaign that ran, with the good harness."""
+    assert hitmap_("fuzz", harness(GOOD), "-o", out.folder, "--max-execs", 1_000, "-j", 1, "--seed", 1).code == 0
+    return out
+
+
+def test_a_campaign_of_another_harness(refused, harness, campaign):
+    refused(harness(GOOD, "another.py"), says=("another.py", "fuzz_it.py", "-o"))
+
+
+def test_a_campaign_of_another_build(refused, harness, campaign, built, tmp_path):
+    """The same harness over a library that was built anew: its edges mean something else now."""
+    from puzzles import build, puzzle
+
+    source = tmp_path / "coverage_only.cpp"
+    text = (puzzle.FOLDER / "coverage_only.cpp").read_text().replace('"plain.h"', f'"{puzzle.FOLDER / "plain.h"}"')
+    source.write_text(text.replace("sink * 31", "sink * 37").replace("BRANCH('f')", ""))
+    build.compiled(source, tmp_path / built.module("coverage_only").name)
+    text = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n" + GOOD
+    refused(harness(text), says=("build",))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 999}', "\0\0\0"])
+def test_a_campaign_file_that_is_damaged(refused, harness, campaign, text):
+    (campaign.folder / "campaign.json").write_text(text)
+    refused(harness(GOOD), says=("campaign.json",), codes=(3, 4))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
+def test_a_snapshot_that_is_damaged_is_told_and_costs_no_queue_entry(hitmap_, harness, campaign, damage):
+    for path in campaign.folder.rglob("*.hitmap"):
+        path.write_bytes(damage(path.read_bytes()))
+    queue = campaign.queue()
+    ended = hitmap_("fuzz", harness(GOOD), "-o", campaign.folder, "--max-execs", 2_000, "-j", 1)
+    assert queue.items() <= campaign.queue().items()
+    if ended.code != 0:
+        check_refusal(ended, (".hitmap",), (3, 4))
+    else:
+        assert ".hitmap" in ended.err
+
+
+# Root may write anywhere, so each of these runs as somebody else.
+
+
+def as_nobody(arguments, environment, cwd) -> Ended:
+    run = subprocess.run(
+        [str(a) for a in arguments], env=environment, cwd=cwd, capture_output=True, text=True,
+        user=65534, group=65534, extra_groups=[],
+    )  # fmt: skip
+    return Ended(run.returncode, run.stdout, run.stderr)
+
+
+def test_no_permission_to_write(hitmap_, harness, tmp_path):
+    file, locked = harness(GOOD), tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o555)
+    arguments = ["fuzz", file, "-o", locked / "out", "--max-execs", 1_000, "-j", 1]
+    if os.geteuid() != 0:
+        ended = hitmap_(*arguments)
+    else:
+        # Everything on the way must be readable for somebody else; what is not, as a home of root's, is not the test's.
+        for folder in [tmp_path, *tmp_path.parents]:
+            if folder.stat().st_uid == 0 and str(folder).startswith(os.path.realpath(os.environ.get("TMPDIR", "/tmp"))):
+                folder.chmod(folder.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+        probe = [sys.executable, "-c", "import hitmap"]
+        try:
+            reachable = as_nobody(probe, hitmap_.environment, "/").code == 0
+        except PermissionError:
+            reachable = False
+        if not reachable:
+            pytest.skip("hitmap is installed where only root can read")
+        from campaign import HITMAP
+
+        ended = as_nobody([HITMAP, *arguments], hitmap_.environment, "/")
+    check_refusal(ended, ("locked", "permission"), (3, 4))
+    assert not (locked / "out").exists()
+
+
+# Flags.
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--no-such-flag"], "--no-such-flag"),
+        (["-j", "0"], "-j"),
+        (["-j", "many"], "many"),
+        (["-t", "0"], "-t"),
+        (["-t", "soon"], "soon"),
+        (["-m", "-5"], "-m"),
+        (["--max-time", "later"], "later"),
+        (["--seed", "0x"], "0x"),
+        (["--map-edges", "0"], "--map-edges"),
+        (["--max-len", "0"], "--max-len"),
+        (["-x"], "-x"),
+        (["stray"], "stray"),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, list) else "",
+)
+def test_a_nonsense_flag(refused, harness, flags, word):
+    refused(harness(GOOD), *flags, says=(word,))
+
+
+def test_a_map_that_is_too_small_names_the_module_and_the_size(refused, harness, seeds):
+    refused(harness(GOOD), "-i", seeds(b"x"), "--map-edges", 2, says=("coverage_only", "--map-edges"), codes=(3, 4))
+
+
+def test_an_unknown_verb_lists_the_known_ones(hitmap_):
+    check_refusal(hitmap_("fuz"), ("fuzz",))
+
+
+@pytest.mark.parametrize("verb", [[], ["fuzz"], ["replay"]])
+def test_help_has_an_example_and_exits_0(hitmap_, verb):
+    ended = hitmap_(*verb, "--help")
+    assert ended.code == 0
+    assert "hitmap fuzz" in ended.out or "hitmap replay" in ended.out
+
+
+# Replay.
+
+
+def test_replay_of_a_file_that_does_not_exist(hitmap_):
+    check_refusal(hitmap_("replay", "nowhere"), ("nowhere",))
+
+
+def test_replay_outside_a_campaign_asks_for_the_harness(hitmap_, seeds):
+    check_refusal(hitmap_("replay", seeds(b"x") / "seed0"), ("--harness",))
