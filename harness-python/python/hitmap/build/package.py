@@ -1,0 +1,258 @@
+"""Builds a Python package with coverage and installs it into the Python that runs hitmap.
+
+The steps are those of `build`, in order. Nothing is installed before the wheel was looked into, and
+the user's source tree is only read.
+"""
+
+import contextlib
+import email
+import importlib
+import importlib.metadata
+import os
+import re
+import tempfile
+import zipfile
+
+from . import elf, installer, shim, source, stub, toolchain, variants
+
+ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
+
+# Libraries of the system that every extension may need; their code is not what is fuzzed.
+BASE = re.compile(r"(lib(c|m|dl|rt|util|pthread|stdc\+\+|gcc_s|c\+\+|c\+\+abi|atomic|hitmap_rt|python[\d.]+\w*)"
+                  r"|ld-[\w-]+)\.so")
+
+
+class Refused(Exception):
+    """The build came out without coverage, or cannot begin; the text says why and what to do."""
+
+
+class Request:
+    """What is to be built, and how."""
+
+    def __init__(self, what, variant=variants.DEFAULT, level=None, asserts=False, keep=None, verbose=False):
+        self.what = what            # a requirement, a folder or an archive
+        self.variant = variant
+        self.level = level          # optimisation: "0" to "3", "g", "s"; None leaves the project's own
+        self.asserts = asserts      # assert() stays in
+        self.keep = keep            # a folder in which the build's files stay
+        self.verbose = verbose
+
+
+class Instrumented:
+    """One library of the wheel, read."""
+
+    def __init__(self, member, library):
+        self.member = member        # its path in the wheel
+        self.library = library
+        self.path = member          # where it was installed, once it is
+
+
+def build(request, progress):
+    """Builds, checks, installs. Returns the libraries of the package; raises Refused or BuildFailed."""
+    clang = toolchain.find()
+    stub.compiled(clang)
+    with workspace(request.keep) as root:
+        log = os.path.join(root, "compiled.log")
+        environ = environment(root, log, clang, request)
+        wheel = make_wheel(request, root, environ, progress, log)
+        libraries = read_wheel(wheel)
+        refuse_uninstrumented(libraries, log)
+        install(wheel, root, request, progress)
+        locate(libraries, metadata(wheel)["Name"])
+    return libraries
+
+
+@contextlib.contextmanager
+def workspace(keep):
+    """A folder for all that the build makes: temporary, or the user's, which must be empty or new."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="hitmap-build-", ignore_cleanup_errors=True) as root:
+            yield os.path.realpath(root)
+        return
+    os.makedirs(keep, exist_ok=True)
+    if os.listdir(keep):
+        raise Refused(f"{keep} is not empty; name a new folder with --keep, as old objects must not be linked again")
+    yield os.path.realpath(keep)
+
+
+def environment(root, log, clang, request):
+    """The environment of the build: our compilers first, everything temporary below `root`."""
+    options = [f"--hitmap-clang={clang}", f"--hitmap-variant={request.variant.name}",
+               f"--hitmap-root={root}", f"--hitmap-log={log}"]
+    if request.level is not None:
+        options.append(f"--hitmap-add=-O{request.level}")
+    if request.asserts:
+        options.append("--hitmap-add=-UNDEBUG")
+    compilers = os.path.join(root, "compilers")
+    cc, cxx = shim.write(compilers, options)
+    environ = dict(os.environ)
+    for name in ("LDSHARED", "LDCXXSHARED", "CPP", "CCSHARED"):
+        environ.pop(name, None)     # they would bring another compiler in
+    environ.update(
+        CC=cc, CXX=cxx, TMPDIR=root,
+        PATH=compilers + os.pathsep + environ.get("PATH", os.defpath),
+        # The same source makes the same library, thus the same identity, wherever it is built.
+        SOURCE_DATE_EPOCH=environ.get("SOURCE_DATE_EPOCH", "315619200"), PYTHONHASHSEED="0",
+        # scikit-build-core strips by default.
+        SKBUILD_INSTALL_STRIP="false",
+    )
+    environ.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
+    return environ
+
+
+def make_wheel(request, root, environ, progress, log):
+    """Path of the wheel that pip built. Build requirements come by pip's own isolation."""
+    wheels = os.path.join(root, "wheel")
+    arguments = ["wheel", "--no-deps", "--wheel-dir", wheels, "--verbose",
+                 # pip's cache would hand out an ordinary wheel, or keep ours for ordinary installs.
+                 "--no-cache-dir"]
+    if request.keep is not None:
+        arguments.append("--no-clean")
+    if is_path(request.what):
+        arguments.append(local(request.what, root, progress))
+    else:
+        arguments += ["--no-binary", requirement_name(request.what), request.what]
+        progress.step(f"getting the source of {request.what} and what it needs to build")
+    seen = Log(log)
+
+    def watch():
+        seen.read()
+        if seen.compiled:
+            progress.count(f"compiled {seen.compiled} files, linked {seen.linked}: {seen.last}")
+
+    installer.run(arguments, environ, root, f"{request.what} does not build", request.verbose, watch)
+    seen.read()
+    progress.step(f"built: {seen.compiled} files compiled, {seen.linked} linked")
+    made = [name for name in os.listdir(wheels) if name.endswith(".whl")]
+    return os.path.join(wheels, made[0])
+
+
+def is_path(what):
+    """As pip decides: a path shows that it is one; a bare name asks the index."""
+    return os.sep in what.partition("@")[0] or what.startswith((".", "~")) or what.endswith(ARCHIVES)
+
+
+def requirement_name(requirement):
+    match = re.match(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", requirement)
+    if match is None:
+        raise Refused(f"{requirement!r} is neither a package nor a path; say NAME, NAME==VERSION or ./PATH")
+    return match[1]
+
+
+def local(what, root, progress):
+    """What pip is to build: a clean copy of a folder, or the archive as it is."""
+    path = os.path.realpath(os.path.expanduser(what))
+    if not os.path.exists(path):
+        raise Refused(f"{what} does not exist")
+    if os.path.isfile(path):
+        return path
+    if not any(os.path.isfile(os.path.join(path, name)) for name in ("pyproject.toml", "setup.py")):
+        raise Refused(f"{what} holds no Python package: it has neither pyproject.toml nor setup.py; for a plain "
+                      "C++ library use hitmap-clang++, or the flags that `hitmap build flags` prints")
+    target = os.path.join(root, os.path.basename(path) or "source")
+    progress.step(f"copying {what}")
+    source.copy(path, target)
+    return target
+
+
+class Log:
+    """What the compilers wrote down so far."""
+
+    def __init__(self, path):
+        self.path = path
+        self.compiled = self.linked = 0
+        self.last = ""
+
+    def read(self):
+        self.compiled = self.linked = 0
+        try:
+            with open(self.path, encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    verb, _, name = line.strip().partition(" ")
+                    self.compiled += verb == "compile"
+                    self.linked += verb == "link"
+                    self.last = os.path.basename(name)
+        except FileNotFoundError:
+            pass
+
+
+def read_wheel(wheel):
+    """Every ELF file in the wheel that is a library for this machine."""
+    libraries = []
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.namelist():
+            with archive.open(member) as file:
+                data = file.read(4)
+                if elf.is_elf(data) and (library := elf.read(data + file.read())) is not None:
+                    libraries.append(Instrumented(member, library))
+    return libraries
+
+
+def refuse_uninstrumented(libraries, log):
+    if any(each.library.instrumented for each in libraries):
+        return
+    if not libraries:
+        raise Refused("nothing was installed: this package holds no compiled code (pure Python). hitmap covers C and "
+                      "C++; if the compiled part comes from another package, build that one")
+    names = ", ".join(each.member for each in libraries)
+    seen = Log(log)
+    seen.read()
+    if seen.compiled == 0:
+        raise Refused(f"nothing was installed: {names} came out without coverage, as the build never called hitmap's "
+                      "compiler. Either the package only brings along libraries that were built elsewhere, or "
+                      "is written in another language than C and C++, or its build system names a compiler "
+                      "itself: find where (-v shows the commands) and have it use CC and CXX")
+    if any(each.library.edges for each in libraries):
+        raise Refused(f"nothing was installed: {names} was compiled with coverage but linked without hitmap's stub. Its "
+                      "build links with another program than CC or CXX (-v shows which): have it use them")
+    raise Refused(f"nothing was installed: {names} came out without coverage though {seen.compiled} files were compiled. "
+                  "They hold no branch or function of their own, or the build removed the sections "
+                  "named __sancov_* when it linked or stripped")
+
+
+def install(wheel, root, request, progress):
+    """Installs the wheel over what is there, then what it needs to run, where that is missing."""
+    progress.step(f"installing {os.path.basename(wheel)}")
+    environ = dict(os.environ)
+    installer.run(["install", "--no-deps", "--force-reinstall", "--no-cache-dir", wheel], environ, root,
+            f"{os.path.basename(wheel)} was built but could not be installed", request.verbose)
+    if needs_others(wheel):
+        installer.run(["install", wheel], environ, root, "what the package needs to run could not be installed", request.verbose)
+
+
+def metadata(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.namelist():
+            if member.endswith(".dist-info/METADATA") and member.count("/") == 1:
+                return email.message_from_bytes(archive.read(member))
+    return email.message_from_string("")
+
+
+def needs_others(wheel):
+    return any("extra ==" not in line for line in metadata(wheel).get_all("Requires-Dist", []))
+
+
+def locate(libraries, name):
+    """Fills in where each library was installed."""
+    importlib.invalidate_caches()
+    try:
+        files = importlib.metadata.distribution(name).files or []
+    except importlib.metadata.PackageNotFoundError:
+        return  # into another folder than Python looks into: pip was told so by its own settings
+    for each in libraries:
+        for file in files:
+            if file.name == os.path.basename(each.member) and str(file).endswith(tail(each.member)):
+                each.path = os.path.normpath(file.locate())
+
+
+def tail(member):
+    """The path in site-packages: NAME.data/platlib/ is where some wheels put theirs."""
+    first, _, rest = member.partition("/")
+    return rest.partition("/")[2] if first.endswith(".data") else member
+
+
+def outside(libraries):
+    """Libraries that the package uses and that nobody instrumented."""
+    inside = {os.path.basename(each.member) for each in libraries}
+    wanted = {name for each in libraries for name in each.library.needed}
+    return sorted(name for name in wanted - inside if not BASE.match(name))

@@ -1,0 +1,124 @@
+"""hitmap-clang and hitmap-clang++: clang, with coverage.
+
+    CC=hitmap-clang CXX=hitmap-clang++ ./configure && make
+    hitmap-clang++ -shared -fPIC parser.cpp -o libparser.so
+
+Every argument goes to clang, except those that start with --hitmap-:
+
+    --hitmap-variant=guard   another instrumentation than the default (see `hitmap build --help`)
+    --hitmap-clang=PATH      this clang instead of the one that would be found
+    --hitmap-add=FLAG        a flag after all others of a compilation
+    --hitmap-root=DIR        paths in DIR, which is temporary, are recorded without it
+    --hitmap-log=FILE        append a line for each file compiled and each library linked
+
+Runs once for each source file: it imports little and ends by becoming clang.
+"""
+
+import os
+import sys
+
+from . import arguments, stub, toolchain, variants
+
+
+def clang():
+    """Console script hitmap-clang."""
+    main(sys.argv[1:], cxx=False)
+
+
+def clangxx():
+    """Console script hitmap-clang++."""
+    main(sys.argv[1:], cxx=True)
+
+
+def main(words, cxx):
+    try:
+        command = plan(words, cxx)
+    except (toolchain.NoClang, stub.StubFailed, ValueError) as error:
+        print(f"hitmap-clang: {error}", file=sys.stderr)
+        sys.exit(4)
+    os.execv(command[0], command)
+
+
+def plan(words, cxx):
+    """The command to run in place of the one that was given."""
+    options = Options()
+    words = [word for word in words if not options.take(word)]
+    command = arguments.read(words, cxx)
+    clang = options.clang or toolchain.find()
+    compile_flags = link_flags = []
+    if command.compiles:
+        compile_flags = [*options.add, *variants.compile_flags(options.variant)]
+        if options.root:
+            compile_flags += unrooted(options.root, [os.getcwd(), *command.words])
+    if command.links:
+        link_flags = variants.link_flags(stub.compiled(clang), stub.script())
+    if options.log:
+        note(options.log, command)
+    driver = ["--driver-mode=g++"] if cxx else []
+    return [clang, *driver, *command.with_flags(compile_flags, link_flags)]
+
+
+class Options:
+    """What the --hitmap- arguments say."""
+
+    def __init__(self):
+        self.variant = variants.DEFAULT
+        self.clang = self.root = self.log = None
+        self.add = []
+
+    def take(self, word):
+        """True when the word is ours."""
+        if not word.startswith("--hitmap-"):
+            return False
+        name, _, value = word[len("--hitmap-"):].partition("=")
+        if name == "variant":
+            if value not in variants.VARIANTS:
+                raise ValueError(f"no instrumentation is called {value!r}; there are: {', '.join(variants.VARIANTS)}")
+            self.variant = variants.VARIANTS[value]
+        elif name == "add":
+            self.add.append(value)
+        elif name in ("clang", "root", "log"):
+            setattr(self, name, value)
+        else:
+            raise ValueError(f"unknown option --hitmap-{name}; there are: variant, clang, add, root, log")
+        return True
+
+
+def unrooted(root, words):
+    """Flags that keep temporary folders out of the debug information and of __FILE__.
+
+    pip gives each folder below `root` a random ending. Without this, the same source would have
+    another build-id, hence another identity, each time it is built.
+    """
+    flags = {}
+    for word in words:
+        start = word.find(root + os.sep)
+        if start < 0:
+            continue
+        parts = word[start + len(root) + 1:].split(os.sep)
+        first = parts[0]
+        depth, name = 1, first
+        if first.startswith("pip-"):
+            name = first.rpartition("-")[0]
+            if first.startswith("pip-wheel-") and len(parts) > 1:
+                depth, name = 2, parts[1].rpartition("_")[0] or parts[1]
+        elif first.startswith("tmp"):
+            name = "tmp"
+        flags[os.sep.join([root, *parts[:depth]])] = name
+    # meson-python builds in a folder of random name inside the source; clang tries the last first.
+    here = words[0]
+    if os.path.basename(here).startswith(".mesonpy-"):
+        flags[here] = ".mesonpy"
+    return [f"-ffile-prefix-map={old}={new}" for old, new in flags.items()]
+
+
+def note(path, command):
+    """One short line for each thing done, appended in one write: builds run in parallel."""
+    lines = []
+    if command.compiles:
+        lines += [f"compile {source}\n" for source in command.sources]
+    if command.links:
+        lines.append(f"link {command.output or 'a.out'}\n")
+    if lines:
+        with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write("".join(lines))
