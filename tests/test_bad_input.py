@@ -130,7 +130,9 @@ def test_an_extension_without_instrumentation(refused, harness, seeds):
 
 
 def test_a_late_import_passes_for_instrumented(hitmap_, harness, seeds, out):
-    late = "import hitmap\n\n\n@hitmap.harness\ndef run(data):\n    import coverage_only\n\n    coverage_only.run(data)\n"
+    late = (
+        "import hitmap\n\n\n@hitmap.harness\ndef run(data):\n    import coverage_only\n\n    coverage_only.run(data)\n"
+    )
     ended = hitmap_("fuzz", harness(late), "-i", seeds(b"a"), "-o", out.folder, "--max-execs", 1_000, "-j", 1)
     assert ended.code == 0, ended.said
 

@@ -119,9 +119,7 @@ def test_a_shell_can_source_fuzzer_stats_as_afl_whatsup_does(fuzz, out):
         eval "$(sed 's/^command_line.*$/_skip:1/;s/[ ]*:[ ]*/="/;s/$/"/' "$1")"
         echo $execs_done $corpus_count $cycles_wo_finds $saved_crashes $saved_hangs $bitmap_cvg $last_find
     """
-    run = subprocess.run(
-        ["sh", "-euc", script, "sh", out.workers[0] / "fuzzer_stats"], capture_output=True, text=True
-    )
+    run = subprocess.run(["sh", "-euc", script, "sh", out.workers[0] / "fuzzer_stats"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert not run.stderr
     assert len(run.stdout.split()) == 7, run.stdout

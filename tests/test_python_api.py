@@ -297,7 +297,9 @@ def test_restore_replaces_the_view(python):
     """)
 
 
-@pytest.mark.parametrize("damage", ["data[:-1]", "data[: len(data) // 2]", "b''", "data[:20] + b'\\xff' * 64", "data + b'x'"])
+@pytest.mark.parametrize(
+    "damage", ["data[:-1]", "data[: len(data) // 2]", "b''", "data[:20] + b'\\xff' * 64", "data + b'x'"]
+)
 def test_a_damaged_snapshot_is_an_error_that_names_the_file(python, damage):
     python(f"""
         import hitmap, coverage_only
@@ -349,7 +351,8 @@ def test_a_harness_with_wrong_arguments_is_a_type_error(python, wrong):
 
 def test_fuzz_runs_a_campaign_from_a_script(python, built, seeds, out, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(f"""\
+    script.write_text(
+        textwrap.dedent(f"""\
         import hitmap
         import coverage_only
 
@@ -360,7 +363,8 @@ def test_fuzz_runs_a_campaign_from_a_script(python, built, seeds, out, tmp_path)
         if __name__ == "__main__":
             result = hitmap.fuzz(run, seeds={str(seeds(b"x"))!r}, out="out", workers=1, max_execs=5000, seed=1)
             print("code", getattr(result, "exit_code", result))
-    """))
+    """)
+    )
     run = subprocess.run(
         [sys.executable, script], env=built.environment(), cwd=tmp_path, capture_output=True, text=True
     )
@@ -372,7 +376,8 @@ def test_fuzz_runs_a_campaign_from_a_script(python, built, seeds, out, tmp_path)
 def test_fuzz_from_a_script_finds_and_keeps_findings(built, seeds, out, tmp_path):
     built.harness("many_signals")
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(f"""\
+    script.write_text(
+        textwrap.dedent(f"""\
         import hitmap
         import many_signals
 
@@ -383,7 +388,8 @@ def test_fuzz_from_a_script_finds_and_keeps_findings(built, seeds, out, tmp_path
         if __name__ == "__main__":
             hitmap.fuzz(run, seeds={str(seeds(b"x"))!r}, out="out", workers=1, max_execs=20000, seed=1)
             print("alive")
-    """))
+    """)
+    )
     run = subprocess.run(
         [sys.executable, script], env=built.environment(), cwd=tmp_path, capture_output=True, text=True
     )

@@ -59,14 +59,14 @@ def test_every_part_and_harness_belongs_to_a_puzzle():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("// expect: found=signal within=1\n// start: \"a\"\n", "sentence"),
-        ("// Prose.\n// start: \"a\"\n", "expect"),
+        ('// expect: found=signal within=1\n// start: "a"\n', "sentence"),
+        ('// Prose.\n// start: "a"\n', "expect"),
         ("// Prose.\n// expect: found=signal within=1\n", "start"),
-        ("// Prose.\n// expect: found=crash within=1\n// start: \"a\"\n", "crash"),
-        ("// Prose.\n// expect: found=signal\n// start: \"a\"\n", "within"),
-        ("// Prose.\n// expect: found=signal within=1 soon\n// start: \"a\"\n", "soon"),
+        ('// Prose.\n// expect: found=crash within=1\n// start: "a"\n', "crash"),
+        ('// Prose.\n// expect: found=signal\n// start: "a"\n', "within"),
+        ('// Prose.\n// expect: found=signal within=1 soon\n// start: "a"\n', "soon"),
         ("// Prose.\n// expect: found=signal within=1\n// start: a\n", "quoted"),
-        ("// Prose.\n// expects: found=signal within=1\n// start: \"a\"\n", "expects"),
+        ('// Prose.\n// expects: found=signal within=1\n// start: "a"\n', "expects"),
     ],
 )
 def test_a_puzzle_that_states_nothing_is_refused(text, complaint):
