@@ -46,7 +46,7 @@ def main(words=None):
         tell_failure(failed)
         return USAGE
     except KeyboardInterrupt:
-        print("hitmap build: interrupted; nothing is left behind", file=sys.stderr)
+        print("hitmap build: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception:
         traceback.print_exc()
