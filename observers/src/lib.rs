@@ -7,5 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod feedback;
+pub mod frame;
 pub mod history;
 pub mod observer;
+pub mod snapshot;

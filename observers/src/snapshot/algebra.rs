@@ -1,0 +1,162 @@
+//! Snapshots as sets of edges: union, intersection, difference, and how many edges they share.
+//!
+//! Everything goes module by module, by [`Key`]: modules of different builds never mix, whatever
+//! their names. Merging takes the larger class of every edge, so on modules it is commutative,
+//! associative and idempotent to the byte; [`Meta`](super::Meta) says what becomes of the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
+
+use hitmap_wire::identity::Identity;
+
+use super::{Hits, Key, ModuleMap, Snapshot};
+
+/// What merging brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gained {
+    /// Edges that were not hit before.
+    pub edges: u64,
+    /// Edges that were hit before, in a smaller class.
+    pub classes: u64,
+}
+
+impl AddAssign for Gained {
+    fn add_assign(&mut self, other: Gained) {
+        self.edges += other.edges;
+        self.classes += other.classes;
+    }
+}
+
+/// Two builds of one library: the same name, and not an edge in common.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is build {left} in one snapshot and build {right} in the other, and their edges do not correspond")]
+pub struct Conflict {
+    /// The name of both.
+    pub name: String,
+    /// What the first snapshot has.
+    pub left: Identity,
+    /// What the second has.
+    pub right: Identity,
+}
+
+impl Snapshot {
+    /// Takes in the other: every module of either, the larger class of every edge. Modules of two
+    /// builds stay apart; ask [`Snapshot::conflicts`] first when that would be a mistake.
+    pub fn merge(&mut self, other: &Snapshot) -> Gained {
+        let mut gained = Gained::default();
+        for theirs in &other.modules {
+            match self.modules.binary_search_by(|ours| ours.id().key().cmp(&theirs.id().key())) {
+                Ok(at) => gained += self.modules[at].merge(theirs),
+                Err(at) => {
+                    gained.edges += theirs.hits().len() as u64;
+                    self.modules.insert(at, theirs.clone());
+                }
+            }
+        }
+        self.meta.merge(&other.meta);
+        gained
+    }
+
+    /// Edges of either, with the larger class.
+    pub fn union(&self, other: &Snapshot) -> Snapshot {
+        let mut union = self.clone();
+        union.merge(other);
+        union
+    }
+
+    /// Edges of both, with the smaller class, in the modules of both.
+    pub fn intersection(&self, other: &Snapshot) -> Snapshot {
+        let both = self.modules.iter().filter_map(|ours| {
+            let theirs = other.module(ours.id().key())?;
+            let mut module = ours.with_hits(ours.hits().intersection(theirs.hits()));
+            module.adopt_label(theirs);
+            Some(module)
+        });
+        self.derived(other, both.collect())
+    }
+
+    /// Edges of this one that the other does not have at all, in the modules of this one. Metadata
+    /// stays that of this one.
+    pub fn difference(&self, other: &Snapshot) -> Snapshot {
+        let left = self.modules.iter().map(|ours| match other.module(ours.id().key()) {
+            Some(theirs) => ours.with_hits(ours.hits().difference(theirs.hits())),
+            None => ours.clone(),
+        });
+        Snapshot { modules: left.collect(), meta: self.meta.clone() }
+    }
+
+    /// Edges that only one of both has, in the modules of either.
+    pub fn symmetric_difference(&self, other: &Snapshot) -> Snapshot {
+        let union = self.union(other);
+        let none = Hits::default();
+        let of = |snapshot: &'_ Snapshot, key: Key<'_>| snapshot.module(key).map_or(none.clone(), |m| m.hits().clone());
+        let one = union.modules.iter().map(|module| {
+            let key = module.id().key();
+            module.with_hits(of(self, key).symmetric_difference(&of(other, key)))
+        });
+        self.derived(other, one.collect())
+    }
+
+    /// Whether the other has every edge of this one, in whatever class.
+    pub fn is_subset(&self, other: &Snapshot) -> bool {
+        self.modules.iter().all(|ours| match other.module(ours.id().key()) {
+            Some(theirs) => ours.hits().is_subset(theirs.hits()),
+            None => ours.hits().is_empty(),
+        })
+    }
+
+    /// Libraries that both have, by name, and of which they share no build. Modules without a name
+    /// (a program has none to the loader) are never in conflict.
+    pub fn conflicts(&self, other: &Snapshot) -> Vec<Conflict> {
+        let (ours, theirs) = (self.builds(), other.builds());
+        let mut conflicts = Vec::new();
+        for (name, left) in &ours {
+            let Some(right) = theirs.get(name) else { continue };
+            if name.is_empty() || !left.is_disjoint(right) {
+                continue;
+            }
+            let pairs = left.iter().flat_map(|left| right.iter().map(move |right| (*left, *right)));
+            conflicts.extend(pairs.map(|(left, right)| Conflict { name: (*name).to_owned(), left, right }));
+        }
+        conflicts
+    }
+
+    fn builds(&self) -> BTreeMap<&str, BTreeSet<Identity>> {
+        let mut builds: BTreeMap<&str, BTreeSet<Identity>> = BTreeMap::new();
+        for module in &self.modules {
+            builds.entry(&module.id().name).or_default().insert(module.id().identity);
+        }
+        builds
+    }
+
+    fn derived(&self, other: &Snapshot, modules: Vec<ModuleMap>) -> Snapshot {
+        let mut meta = self.meta.clone();
+        meta.merge(&other.meta);
+        Snapshot { modules, meta }
+    }
+}
+
+/// How many edges lie in which of up to three snapshots: `venn[0b101]` counts those of the first and
+/// the third alone. Snapshots past the third are not looked at, and `venn[0]` is 0.
+pub fn venn(snapshots: &[&Snapshot]) -> [u64; 8] {
+    let mut modules: BTreeMap<Key<'_>, [&[super::Hit]; 3]> = BTreeMap::new();
+    for (at, snapshot) in snapshots.iter().take(3).enumerate() {
+        for module in &snapshot.modules {
+            modules.entry(module.id().key()).or_default()[at] = module.hits();
+        }
+    }
+    let mut counts = [0; 8];
+    for mut rest in modules.into_values() {
+        while let Some(edge) = rest.iter().filter_map(|hits| hits.first()).map(|hit| hit.edge).min() {
+            let mut zone = 0;
+            for (at, hits) in rest.iter_mut().enumerate() {
+                if hits.first().is_some_and(|hit| hit.edge == edge) {
+                    *hits = &hits[1..];
+                    zone |= 1 << at;
+                }
+            }
+            counts[zone] += 1;
+        }
+    }
+    counts
+}

@@ -1,0 +1,134 @@
+//! Owned maps that are saved, merged, compared and loaded, on one machine or many.
+//!
+//! A [`Snapshot`] holds, for every module of a map, which edges were hit and how often, under names
+//! that are the same on every machine. A feature log ([`FeatureLog`], [`FeatureReader`]) says what
+//! each entry of a queue covers. Both are bytes in checked [`crate::frame`]s; `docs/format.md` has
+//! every one of them. Knows nothing of regions, of LibAFL, or of what a build changed.
+//!
+//! Whatever is read is checked before it is believed: a file that was cut, flipped or forged gives
+//! an error that says which file and what is wrong, and costs no more memory than its own size times
+//! a constant.
+
+mod algebra;
+mod error;
+mod file;
+mod hits;
+mod log;
+mod meta;
+mod module;
+mod record;
+
+pub use algebra::{Conflict, Gained, venn};
+pub use error::{FileError, Malformed, Problem};
+pub use file::LARGEST;
+pub use hits::{Hit, Hits};
+pub use log::{FeatureLog, FeatureReader, Repair};
+pub use meta::Meta;
+pub use module::{Key, ModuleId, ModuleMap};
+pub use record::{FeatureRecord, ModuleHits};
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame;
+use module::WireId;
+
+/// An owned map: modules in the order of their [`Key`], each with its hits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    modules: Vec<ModuleMap>,
+    /// Where it comes from.
+    pub meta: Meta,
+}
+
+impl Snapshot {
+    /// A snapshot of modules in any order.
+    ///
+    /// # Errors
+    /// [`Malformed::Module`] for a module that is there twice.
+    pub fn new(mut modules: Vec<ModuleMap>, meta: Meta) -> Result<Snapshot, Malformed> {
+        modules.sort_by(|a, b| a.id().key().cmp(&b.id().key()));
+        check_order(&modules)?;
+        Ok(Snapshot { modules, meta })
+    }
+
+    /// Its modules, in the order of their [`Key`].
+    pub fn modules(&self) -> &[ModuleMap] {
+        &self.modules
+    }
+
+    /// The module with this key.
+    pub fn module(&self, key: Key<'_>) -> Option<&ModuleMap> {
+        self.modules.binary_search_by(|module| module.id().key().cmp(&key)).ok().map(|at| &self.modules[at])
+    }
+
+    /// How many edges were hit.
+    pub fn hits(&self) -> u64 {
+        self.modules.iter().map(|module| module.hits().len() as u64).sum()
+    }
+
+    /// How many edges there are.
+    pub fn total(&self) -> u64 {
+        self.modules.iter().map(|module| u64::from(module.id().edges)).sum()
+    }
+
+    /// How many edges have each hit class, from class 1 to class 128.
+    pub fn counts(&self) -> [u64; 8] {
+        let mut counts = [0; 8];
+        for hit in self.modules.iter().flat_map(ModuleMap::hits) {
+            counts[hit.class.ilog2() as usize] += 1;
+        }
+        counts
+    }
+
+    /// Its bytes, as they stand in a file.
+    pub fn encode(&self) -> Vec<u8> {
+        let modules = self.modules.iter().map(|m| WireModule { id: m.id().into(), hits: Cow::Borrowed(m.hits()) });
+        let wire = WireSnapshot { meta: Cow::Borrowed(&self.meta), modules: modules.collect() };
+        let payload = postcard::to_allocvec(&wire).expect("lists of known length in memory always serialize");
+        frame::encode(frame::SNAPSHOT, &payload)
+    }
+
+    /// Reads what [`Snapshot::encode`] wrote.
+    ///
+    /// # Errors
+    /// See [`Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
+        let (payload, rest) = frame::decode(bytes, frame::SNAPSHOT)?;
+        let (wire, unread): (WireSnapshot<'_>, _) = postcard::take_from_bytes(payload)?;
+        let trailing = rest.len() + unread.len();
+        if trailing != 0 {
+            return Err(Malformed::Trailing { bytes: trailing });
+        }
+        let modules = wire
+            .modules
+            .into_iter()
+            .map(|module| ModuleMap::new(module.id.try_into()?, module.hits.into_owned()))
+            .collect::<Result<Vec<_>, _>>()?;
+        check_order(&modules)?;
+        Ok(Snapshot { modules, meta: wire.meta.into_owned() })
+    }
+}
+
+fn check_order(modules: &[ModuleMap]) -> Result<(), Malformed> {
+    match modules.windows(2).find(|pair| pair[0].id().key() >= pair[1].id().key()) {
+        Some(pair) => Err(Malformed::Module { name: pair[1].id().name.clone(), identity: pair[1].id().identity }),
+        None => Ok(()),
+    }
+}
+
+/// A [`Snapshot`] as it stands in files. The order of the fields is the format.
+#[derive(Serialize, Deserialize)]
+struct WireSnapshot<'a> {
+    meta: Cow<'a, Meta>,
+    #[serde(borrow)]
+    modules: Vec<WireModule<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireModule<'a> {
+    #[serde(borrow)]
+    id: WireId<'a>,
+    hits: Cow<'a, Hits>,
+}
