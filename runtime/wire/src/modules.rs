@@ -125,9 +125,13 @@ pub fn register(region: &Region, new: &Module) -> Result<u32, Refusal> {
     let _guard = Guard::take(region).ok_or(Refusal::Lock)?;
     for at in 0..region.module_count() {
         let Some(old) = read(region, at) else { continue };
-        if (old.identity, old.edges, old.kind) == (new.identity, new.edges, new.kind) {
-            // SAFETY: `at` is below the count, so the record lies within the table.
-            let record = unsafe { &*region.records().add(at) };
+        // Addresses may be announced after the edges, so they do not make a library another one.
+        let same_kind = (old.kind ^ new.kind) & !PC_TABLE == 0;
+        if (old.identity, old.edges) == (new.identity, new.edges) && same_kind {
+            // SAFETY: `at` is below the count, so the record lies within the table, and the lock
+            // makes us its only writer.
+            let record = unsafe { &mut *region.records().add(at) };
+            record.kind = new.kind;
             record.load_bias.store(new.load_bias, Ordering::Relaxed);
             record.pc_table.store(new.pc_table, Ordering::Relaxed);
             return if old.is_refused() { Err(full(region)) } else { Ok(old.base) };

@@ -1,0 +1,42 @@
+//! The control block: what an instrumented library says of itself, and what the runtime tells it.
+//!
+//! Declared once more, in C, in `runtime/stub/hitmap_stub.c`. Libraries carry the block they were
+//! built with for years, so it only ever grows at its end's expense of [`Control::size`]: a field is
+//! never moved, and a block of another [`VERSION`] is refused with a sentence.
+
+use crate::guards::Plane;
+
+/// The version of this layout.
+pub const VERSION: u32 = 1;
+
+/// One library's control block, in its own writable memory.
+#[repr(C)]
+pub struct Control {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Bytes of the block.
+    pub size: u32,
+    /// Inline 8-bit counters: start, stop, and the end of the pages that hold nothing else (null:
+    /// they share pages with other data).
+    pub counters: [*mut u8; 3],
+    /// Inline bool flags, likewise.
+    pub flags: [*mut u8; 3],
+    /// Guards: start, stop.
+    pub guards: [*mut u32; 2],
+    /// Addresses: start, stop; two words an edge.
+    pub pcs: [*const usize; 2],
+    /// The live plane's counters; the hidden callback counts here.
+    pub live: *mut u8,
+    /// The live plane; the hidden callback journals here.
+    pub plane: *const Plane,
+    /// What the library calls before it is unloaded.
+    pub leave: Option<extern "C" fn(*mut Control)>,
+    /// The block's own address: wrong until the loader has relocated the library, so a block that
+    /// is found too early is seen to be so.
+    pub this: *mut Control,
+}
+
+const _: () = assert!(size_of::<Control>() == 120);
+const _: () = assert!(std::mem::offset_of!(Control, guards) == 56);
+const _: () = assert!(std::mem::offset_of!(Control, live) == 88);
+const _: () = assert!(std::mem::offset_of!(Control, this) == 112);

@@ -1,0 +1,230 @@
+//! This process's view: which edges it has seen hit, and how often.
+//!
+//! Sticky: an edge stays hit until reset, push or restore, whatever happens to the counters. Every
+//! reading function first sweeps: it takes what was counted since the last sweep into the view.
+//!
+//! In a private region the sweep clears what it reads. A region that another process can read (an
+//! engine's, or one named in the environment) is never cleared from here, since the coverage of a
+//! run belongs to its reader. There the sweep remembers the counters it saw and takes those that
+//! differ. The limits of that: after a reset, an edge is not seen again when its counter stands where it
+//! stood (a guard at 255, exactly 256 more hits of an inline counter, any flag without a counter,
+//! or the same number of hits again after an engine cleared it); and what another process counts in
+//! the same region meanwhile is seen as ours.
+
+use hitmap_wire::class::{self, Class};
+use hitmap_wire::modules::{COUNTERS, GUARDS};
+use hitmap_wire::sweep::Plan;
+
+use crate::inline::each_touched;
+use crate::process::{Live, Process};
+use crate::register::Part;
+
+/// Classes of every edge, dense.
+pub struct View {
+    current: Vec<Class>,
+    aside: Vec<Vec<Class>>,
+    hits: u64,
+}
+
+impl View {
+    /// A view of no edges.
+    pub const fn new() -> View {
+        View { current: Vec::new(), aside: Vec::new(), hits: 0 }
+    }
+
+    /// Adds edges, not hit; returns the number of the first.
+    pub fn grow(&mut self, edges: usize) -> usize {
+        let first = self.current.len();
+        self.current.resize(first + edges, 0);
+        first
+    }
+
+    /// The classes of all edges.
+    pub fn classes(&self) -> &[Class] {
+        &self.current
+    }
+
+    /// How many edges are hit.
+    pub fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// Raises an edge to `class`; numbers past the end are ignored.
+    pub fn mark(&mut self, edge: usize, class: Class) {
+        if let Some(old) = self.current.get_mut(edge) {
+            self.hits += u64::from(*old == 0 && class != 0);
+            *old = (*old).max(class);
+        }
+    }
+
+    /// The largest class of an edge in this view and in those put aside.
+    pub fn ever(&self, edge: usize) -> Class {
+        let aside = self.aside.iter().filter_map(|old| old.get(edge));
+        aside.chain(self.current.get(edge)).copied().max().unwrap_or(0)
+    }
+
+    /// Forgets all hits.
+    pub fn clear(&mut self) {
+        self.current.fill(0);
+        self.hits = 0;
+    }
+
+    /// Puts the view aside and starts an empty one.
+    pub fn push(&mut self) {
+        let empty = vec![0; self.current.len()];
+        self.aside.push(std::mem::replace(&mut self.current, empty));
+        self.hits = 0;
+    }
+
+    /// Merges the view that was put aside last; false when there is none.
+    pub fn pop(&mut self) -> bool {
+        let Some(old) = self.aside.pop() else { return false };
+        self.merge(&old);
+        true
+    }
+
+    /// Takes the larger class of each edge. Bytes that are no class count as the class below.
+    pub fn merge(&mut self, classes: &[u8]) {
+        for (edge, value) in classes.iter().enumerate() {
+            self.mark(edge, class::of_rank(class::rank(*value)));
+        }
+    }
+}
+
+impl Default for View {
+    fn default() -> View {
+        View::new()
+    }
+}
+
+/// The smallest count of a class.
+pub fn least_count(class: Class) -> u8 {
+    match class {
+        0..=2 => class,
+        4 => 3,
+        8 => 4,
+        16 => 8,
+        32 => 16,
+        64 => 32,
+        _ => 128,
+    }
+}
+
+/// Takes what was counted since the last sweep into the view.
+pub fn sweep(process: &mut Process) {
+    let Some(live) = process.live_now() else { return };
+    let Process { parts, view, .. } = process;
+    if live.shared {
+        gather(parts, live);
+        for part in parts.iter_mut() {
+            differences(part, live, view);
+        }
+        return;
+    }
+    for part in parts.iter().filter(|part| part.alive && part.counted()) {
+        if let Some(first) = part.first {
+            drain_sections(part, view, first, |_, _, _| {});
+        }
+    }
+    drain_guards(parts, live, view);
+}
+
+/// Drains a library's own counters and flags into the view and clears them; `also(plane, i, value)`
+/// sees each byte, plane 0 being counters and 1 flags.
+pub fn drain_sections(part: &Part, view: &mut View, first: usize, mut also: impl FnMut(usize, usize, u8)) {
+    let len = part.edges as usize;
+    // SAFETY: a living part's arrays are mapped and writable for all its edges.
+    unsafe {
+        if !part.counters.is_null() {
+            each_touched(part.counters, len, true, |i, count| {
+                view.mark(first + i, class::of_count(count));
+                also(0, i, count);
+            });
+        }
+        if !part.flags.is_null() {
+            let counted = !part.counters.is_null();
+            each_touched(part.flags, len, true, |i, _| {
+                // A flag whose counter gave nothing: it wrapped, or there is none.
+                if view.classes().get(first + i) == Some(&0) {
+                    view.mark(first + i, if counted { class::WRAPPED } else { 1 });
+                }
+                also(1, i, 1);
+            });
+        }
+    }
+}
+
+fn drain_guards(parts: &[Part], live: Live, view: &mut View) {
+    let guards: Vec<&Part> = parts.iter().filter(|p| p.kind & GUARDS != 0 && p.counted()).collect();
+    if guards.is_empty() {
+        return;
+    }
+    let modules: Vec<_> = guards.iter().map(|part| part.entered()).collect();
+    Plan::of(&modules, live.region.layout().capacity).drain(live.region, |edge, class| {
+        let holder = guards.iter().find(|part| (part.base..part.base + part.edges).contains(&edge));
+        if let Some((part, first)) = holder.and_then(|part| Some((part, part.first?))) {
+            view.mark(first + (edge - part.base) as usize, class);
+        }
+    });
+}
+
+/// Carries counters that could not be moved over into the region, and clears them.
+pub fn gather(parts: &[Part], live: Live) {
+    for part in parts.iter().filter(|part| stays(part, live)) {
+        let (base, len) = (part.base as usize, part.edges as usize);
+        // SAFETY: a living part's arrays are mapped for all its edges; its range lies within the
+        // region.
+        unsafe {
+            if !part.counters.is_null() {
+                each_touched(part.counters, len, true, |i, count| {
+                    let byte = live.region.counters().add(base + i);
+                    *byte = (*byte).saturating_add(count);
+                });
+            }
+            if !part.flags.is_null() {
+                each_touched(part.flags, len, true, |i, _| *live.region.flags().add(base + i) = 1);
+            }
+        }
+    }
+}
+
+fn stays(part: &Part, live: Live) -> bool {
+    let inline = part.kind & GUARDS == 0;
+    live.shared && part.alive && part.counted() && inline && !part.moved
+}
+
+/// Remembers what the region holds of a part, so that it is not taken for news.
+pub fn remember(part: &mut Part, live: Live) {
+    let (base, len) = (part.base as usize, part.edges as usize);
+    for (seen, plane) in part.seen.iter_mut().zip([live.region.counters(), live.region.flags()]) {
+        // SAFETY: the part's range lies within the region.
+        *seen = unsafe { std::slice::from_raw_parts(plane.add(base), len) }.to_vec();
+    }
+}
+
+/// Marks the edges whose counter or flag is not what it was.
+fn differences(part: &mut Part, live: Live, view: &mut View) {
+    let Some(first) = part.first.filter(|_| part.counted()) else { return };
+    let base = part.base as usize;
+    let [seen_counts, seen_flags] = &mut part.seen;
+    for (i, (seen_count, seen_flag)) in seen_counts.iter_mut().zip(seen_flags).enumerate() {
+        // SAFETY: `seen` has one byte an edge, and the part's range lies within the region.
+        let (count, flag) = unsafe {
+            (
+                live.region.counters().add(base + i).read_volatile(),
+                live.region.flags().add(base + i).read_volatile(),
+            )
+        };
+        if (count, flag) == (*seen_count, *seen_flag) {
+            continue;
+        }
+        if count != *seen_count && (count != 0 || flag != 0) {
+            // A smaller counter was cleared or has wrapped; what it shows is the least it can mean.
+            let more = if count > *seen_count { count - *seen_count } else { count };
+            view.mark(first + i, if more == 0 { class::WRAPPED } else { class::of_count(more) });
+        } else if flag != 0 && *seen_flag == 0 {
+            view.mark(first + i, if part.kind & COUNTERS != 0 { class::WRAPPED } else { 1 });
+        }
+        (*seen_count, *seen_flag) = (count, flag);
+    }
+}

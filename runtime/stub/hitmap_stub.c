@@ -1,0 +1,114 @@
+/* What the compiler wrapper adds to every instrumented library.
+ *
+ * Owns: the library's control block (where its counters, flags, guards and addresses lie), the
+ * hidden callbacks that the compiler's instrumentation calls, and the note by which a runtime that
+ * comes later finds the control block. Knows nothing of the map: without a runtime the library
+ * loads and runs, inline counters count into the library's own memory, and guards count into one
+ * dummy byte.
+ *
+ * Depends on nothing, not even libc. Everything is hidden, so that two libraries never share a
+ * callback and no call goes through the PLT. `struct hitmap_control` is declared once more in
+ * runtime/src/control.rs: it is versioned and append-only. */
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __clang__
+/* The wrapper's user may pass -fsanitize-coverage for everything: a callback must not call itself. */
+#pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
+#endif
+
+#define HIDDEN __attribute__((visibility("hidden")))
+#define WEAK __attribute__((weak))
+
+/* Where a guard counts. One for each region; never freed, never changed once it is published. */
+struct hitmap_plane {
+  uint8_t *counters;          /* byte 0 is nowhere and stays at 255 */
+  uint32_t *journal_len;
+  uint32_t *journal;
+  uint32_t journal_capacity;
+  uint32_t reserved;
+};
+
+struct hitmap_control {
+  uint32_t version;
+  uint32_t size;
+  uint8_t *counters, *counters_stop, *counters_end; /* end: of their own pages; null: shared pages */
+  uint8_t *flags, *flags_stop, *flags_end;
+  uint32_t *guards, *guards_stop;
+  const uintptr_t *pcs, *pcs_stop;                  /* pairs: address, 1 for a function's entry */
+  uint8_t *live;                                    /* plane->counters, one load nearer */
+  const struct hitmap_plane *plane;
+  void (*leave)(struct hitmap_control *);           /* set by the runtime, called on unloading */
+  struct hitmap_control *self;                      /* last: equals &itself once relocated */
+};
+
+/* The linker makes these where such sections exist; isolate.ld makes the two ends. */
+extern HIDDEN WEAK uint8_t __start___sancov_cntrs[], __stop___sancov_cntrs[], __hitmap_cntrs_end[];
+extern HIDDEN WEAK uint8_t __start___sancov_bools[], __stop___sancov_bools[], __hitmap_bools_end[];
+extern HIDDEN WEAK uint32_t __start___sancov_guards[], __stop___sancov_guards[];
+extern HIDDEN WEAK const uintptr_t __start___sancov_pcs[], __stop___sancov_pcs[];
+
+/* 255, so that a guard without an edge takes the cheap branch and journals nothing. */
+static uint8_t hitmap_nowhere = 255;
+static uint32_t hitmap_no_journal_len;
+static const struct hitmap_plane hitmap_no_plane = {&hitmap_nowhere, &hitmap_no_journal_len, NULL, 0, 0};
+
+HIDDEN __attribute__((used)) struct hitmap_control hitmap_control = {
+    1, sizeof(struct hitmap_control),
+    __start___sancov_cntrs, __stop___sancov_cntrs, __hitmap_cntrs_end,
+    __start___sancov_bools, __stop___sancov_bools, __hitmap_bools_end,
+    __start___sancov_guards, __stop___sancov_guards,
+    __start___sancov_pcs, __stop___sancov_pcs,
+    &hitmap_nowhere, &hitmap_no_plane, NULL, &hitmap_control,
+};
+
+/* The note: owner "hitmap", type 1, the distance from the description to the control block. It
+ * survives stripping and --gc-sections, and needs no relocation at run time. */
+__asm__(".pushsection .note.hitmap,\"a\",@note\n"
+        ".p2align 2\n"
+        ".long 7, 8, 1\n"
+        ".asciz \"hitmap\"\n"
+        ".p2align 2\n"
+        "1: .quad hitmap_control - 1b\n"
+        ".popsection\n");
+
+/* Present when libhitmap_rt.so was loaded first, with its symbols global. */
+extern WEAK int hitmap_register_library(struct hitmap_control *control);
+
+/* Before ordinary C++ constructors, so that guards in these count already. */
+__attribute__((constructor(101))) static void hitmap_join(void) {
+  if (hitmap_register_library) hitmap_register_library(&hitmap_control);
+}
+
+__attribute__((destructor(101))) static void hitmap_leave(void) {
+  if (hitmap_control.leave) hitmap_control.leave(&hitmap_control);
+}
+
+/* The first touch of an edge: the byte first, then the journal. The other way round a reader could
+ * take the entry, find 0, and never hear of the edge again. */
+__attribute__((cold, noinline)) static void hitmap_first_touch(uint8_t *counter, uint32_t edge) {
+  const struct hitmap_plane *plane = __atomic_load_n(&hitmap_control.plane, __ATOMIC_ACQUIRE);
+  __atomic_store_n(counter, 1, __ATOMIC_RELAXED);
+  uint32_t at = __atomic_fetch_add(plane->journal_len, 1, __ATOMIC_RELAXED);
+  if (at < plane->journal_capacity) __atomic_store_n(&plane->journal[at], edge, __ATOMIC_RELAXED);
+}
+
+HIDDEN void __sanitizer_cov_trace_pc_guard(uint32_t *guard) {
+  uint32_t edge = *guard;
+  uint8_t *counter = __atomic_load_n(&hitmap_control.live, __ATOMIC_RELAXED) + edge;
+  uint8_t count = __atomic_load_n(counter, __ATOMIC_RELAXED);
+  if (__builtin_expect(count == 0, 0))
+    hitmap_first_touch(counter, edge);
+  else
+    __atomic_store_n(counter, count + (count != 255), __ATOMIC_RELAXED);
+}
+
+/* The control block says it all; these only keep the library free of undefined symbols. */
+HIDDEN void __sanitizer_cov_trace_pc_guard_init(uint32_t *start, uint32_t *stop) { (void)start, (void)stop; }
+HIDDEN void __sanitizer_cov_8bit_counters_init(uint8_t *start, uint8_t *stop) { (void)start, (void)stop; }
+HIDDEN void __sanitizer_cov_bool_flag_init(uint8_t *start, uint8_t *stop) { (void)start, (void)stop; }
+HIDDEN void __sanitizer_cov_pcs_init(const uintptr_t *start, const uintptr_t *stop) { (void)start, (void)stop; }
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif

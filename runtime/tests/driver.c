@@ -1,0 +1,81 @@
+/* Runs a script of commands inside one process, so that a test can say what happens when, in words.
+ * Prints one number for each command that asks for one. Expects: to be started with commands as
+ * arguments; `rt PATH` before any command that needs the runtime. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void *rt, *libs[16];
+
+static void *need(void *handle, const char *name) {
+  void *found = dlsym(handle, name);
+  if (!found) fprintf(stderr, "driver: %s\n", dlerror()), _exit(9);
+  return found;
+}
+
+static void *open_library(const char *path, int how) {
+  void *handle = dlopen(path, RTLD_NOW | how);
+  if (!handle) fprintf(stderr, "driver: %s\n", dlerror()), _exit(9);
+  return handle;
+}
+
+static uint8_t saved[1 << 20];
+static size_t saved_len;
+
+int main(int argc, char **argv) {
+  setvbuf(stdout, NULL, _IONBF, 0);
+  for (int i = 1; i < argc; i++) {
+    char word[32] = "", text[900] = "";
+    int lib = 0, first = 0, times = 1;
+    sscanf(argv[i], "%31s %899s", word, text);
+#define IS(name) (!strcmp(word, name))
+    if (IS("rt")) rt = open_library(text, RTLD_GLOBAL);
+    else if (IS("rt-local")) rt = open_library(text, RTLD_LOCAL);
+    else if (IS("second")) rt = open_library(text, RTLD_GLOBAL);
+    else if (IS("open")) { int at = 0; while (libs[at]) at++; libs[at] = open_library(text, RTLD_LOCAL); }
+    else if (IS("close")) { dlclose(libs[atoi(text)]); libs[atoi(text)] = NULL; }
+    else if (IS("call")) {                      /* call LIB FUNCTION TIMES */
+      sscanf(argv[i], "%*s %d %d %d", &lib, &first, &times);
+      char name[16];
+      snprintf(name, sizeof name, "f%d", first);
+      void (*f)(void) = (void (*)(void))need(libs[lib], name);
+      while (times--) f();
+    }
+    else if (IS("set")) { sscanf(argv[i], "%*s %d %d", &lib, &first); ((void (*)(int))need(libs[lib], "set"))(first); }
+    else if (IS("get")) { sscanf(argv[i], "%*s %d", &lib); printf("%d\n", ((int (*)(void))need(libs[lib], "get"))()); }
+    else if (IS("hits")) printf("%lu\n", ((uint64_t (*)(void))need(rt, "hitmap_hits"))());
+    else if (IS("total")) printf("%lu\n", ((uint64_t (*)(void))need(rt, "hitmap_total"))());
+    else if (IS("reset")) ((void (*)(void))need(rt, "hitmap_reset"))();
+    else if (IS("gather")) ((void (*)(void))need(rt, "hitmap_gather"))();
+    else if (IS("push")) printf("%d\n", ((int (*)(void))need(rt, "hitmap_push"))());
+    else if (IS("pop")) printf("%d\n", ((int (*)(void))need(rt, "hitmap_pop"))());
+    else if (IS("save")) saved_len = ((size_t (*)(uint8_t *, size_t))need(rt, "hitmap_copy"))(saved, sizeof saved);
+    else if (IS("class")) printf("%d\n", saved[atoi(text)]);
+    else if (IS("restore")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_restore"))(saved, saved_len));
+    else if (IS("merge")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_merge"))(saved, saved_len));
+    else if (IS("merge-too-long")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_merge"))(saved, sizeof saved));
+    else if (IS("attach")) {
+      int fd; uint64_t token;
+      sscanf(argv[i], "%*s fd:%d:%lx", &fd, &token);
+      printf("%d\n", ((int (*)(int, uint64_t))need(rt, "hitmap_attach"))(fd, token));
+    }
+    else if (IS("modules")) printf("%zu\n", ((size_t (*)(void *, size_t))need(rt, "hitmap_modules"))(NULL, 0));
+    else if (IS("fork")) {                      /* the child goes on; the parent waits for it, then skips to `parent` */
+      if (fork() == 0) continue;
+      int status;
+      wait(&status);
+      while (i + 1 < argc && strcmp(argv[i + 1], "parent")) i++;
+    }
+    else if (IS("parent")) continue; /* where the parent of a fork goes on */
+    else if (IS("kill")) kill(getpid(), SIGKILL);
+    else if (IS("end")) _exit(0);
+    else fprintf(stderr, "driver: what is %s?\n", argv[i]), _exit(9);
+  }
+  return 0;
+}
