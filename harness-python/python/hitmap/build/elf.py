@@ -15,11 +15,16 @@ PER_EDGE = {"__sancov_pcs": 16, "__sancov_guards": 4, "__sancov_bools": 1, "__sa
 class Library:
     """One shared library or executable."""
 
-    def __init__(self, build_id, carries_stub, edges, needed):
+    def __init__(self, build_id, carries_stub, coverage, needed):
         self.build_id = build_id            # hex, or None
         self.carries_stub = carries_stub    # the note by which a runtime finds it is there
-        self.edges = edges                  # 0: no coverage was compiled in
+        self.coverage = coverage            # bytes in each section of SanitizerCoverage that is not empty
         self.needed = needed                # names of the libraries it wants
+
+    @property
+    def edges(self):
+        """How many edges it has; 0 when no coverage was compiled in."""
+        return next((self.coverage[name] // size for name, size in PER_EDGE.items() if name in self.coverage), 0)
 
     @property
     def instrumented(self):
@@ -37,8 +42,8 @@ def read(data):
     try:
         segments = list(program_headers(data))
         owners, build_id = notes(data, segments)
-        return Library(build_id, OWNER in owners, edges(data), needed(data, segments))
-    except (struct.error, ValueError):
+        return Library(build_id, OWNER in owners, coverage(data), needed(data, segments))
+    except (struct.error, ValueError, OverflowError):
         return None
 
 
@@ -69,20 +74,22 @@ def notes(data, segments):
     return owners, build_id
 
 
-def edges(data):
-    """How many edges the sections of SanitizerCoverage hold."""
+def coverage(data):
+    """Length of each section of SanitizerCoverage; linkers leave empty ones behind."""
     (table,) = struct.unpack_from("<Q", data, 40)
     size, count, names_index = struct.unpack_from("<HHH", data, 58)
     if table == 0 or count == 0:
-        return 0
+        return {}
     (names,) = struct.unpack_from("<Q", data, table + names_index * size + 24)
     lengths = {}
     for index in range(count):
         at = table + index * size
         (name_offset,) = struct.unpack_from("<I", data, at)
         (length,) = struct.unpack_from("<Q", data, at + 32)
-        lengths[string(data, names + name_offset)] = length
-    return next((lengths[name] // size for name, size in PER_EDGE.items() if lengths.get(name)), 0)
+        name = string(data, names + name_offset)
+        if name in PER_EDGE and length:
+            lengths[name] = length
+    return lengths
 
 
 def needed(data, segments):

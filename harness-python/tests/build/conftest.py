@@ -1,0 +1,33 @@
+"""A Python of its own to install into, shared by the tests that install."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import hitmap.build
+
+
+class Environment:
+    """A virtual environment that sees nothing of the Python that runs the tests."""
+
+    def __init__(self, folder):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        self.python = os.path.join(folder, "bin", "python")
+
+    def ask(self, code):
+        return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+    def build(self, *words):
+        """`hitmap build` in it, without the native half. Returns (exit code, output, messages)."""
+        start = ("import sys; parent = type(sys)('hitmap'); parent.__path__ = [sys.argv.pop(1)]; "
+                 "sys.modules['hitmap'] = parent; from hitmap.build.__main__ import main; sys.exit(main())")
+        package = os.path.dirname(os.path.dirname(hitmap.build.__file__))
+        done = subprocess.run([self.python, "-c", start, package, *map(str, words)], capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    return Environment(str(tmp_path_factory.mktemp("environment") / "venv"))

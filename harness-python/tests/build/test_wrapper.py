@@ -1,0 +1,145 @@
+"""The wrapper with a real clang."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hitmap.build import elf, shim, stub, toolchain, variants, wrapper
+
+SOURCE = "int odd(int n) { if (n & 1) return 7; return 3; }\n"
+MAIN = SOURCE + "int main(int n, char **v) { (void)v; return odd(n); }\n"
+
+
+@pytest.fixture
+def compilers(tmp_path):
+    """Writes the shims with the given options and returns (hitmap-clang, hitmap-clang++)."""
+    return lambda *options: shim.write(str(tmp_path / "compilers"), [f"--hitmap-clang={toolchain.find()}", *options])
+
+
+def run(*words, folder):
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True)
+
+
+def library(path):
+    return elf.read(path.read_bytes())
+
+
+@pytest.mark.parametrize("variant, sections", [
+    ("counters", {"__sancov_cntrs", "__sancov_bools", "__sancov_pcs"}),
+    ("guard", {"__sancov_guards", "__sancov_pcs"}),
+])
+def test_a_shared_library_is_instrumented_and_has_no_undefined_symbol(tmp_path, compilers, variant, sections):
+    cc, _ = compilers(f"--hitmap-variant={variant}")
+    (tmp_path / "a.c").write_text(SOURCE)
+    done = run(cc, "-shared", "-Wl,--no-undefined", "a.c", "-o", "a.so", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    built = library(tmp_path / "a.so")
+    assert built.instrumented and built.edges >= 2 and len(built.build_id) == 40
+    assert set(built.coverage) == sections
+
+
+@pytest.mark.parametrize("variant", variants.VARIANTS)
+@pytest.mark.parametrize("how", [[], ["-static"], ["-no-pie"]])
+def test_an_executable_links_and_runs_alone(tmp_path, compilers, variant, how):
+    cc, _ = compilers(f"--hitmap-variant={variant}")
+    (tmp_path / "a.c").write_text(MAIN)
+    assert run(cc, *how, "a.c", "-o", "a", folder=tmp_path).stderr == ""
+    assert run("./a", folder=tmp_path).returncode == 7
+    assert library(tmp_path / "a").instrumented
+
+
+def test_an_instrumented_library_loads_alone(tmp_path, compilers):
+    _, cxx = compilers()
+    (tmp_path / "a.cpp").write_text('#include <string>\nextern "C" int size() { return std::string("abc").size(); }\n')
+    assert run(cxx, "-std=c++17", "-shared", "a.cpp", "-o", "a.so", folder=tmp_path).returncode == 0
+    code = "import ctypes; print(ctypes.CDLL('./a.so').size())"
+    assert run(sys.executable, "-c", code, folder=tmp_path).stdout == "3\n"
+
+
+def test_the_same_source_in_another_folder_has_the_same_identity(tmp_path, compilers):
+    cc, _ = compilers(f"--hitmap-root={tmp_path}")
+    identities = set()
+    for name in ("pip-wheel-aaaa/lib_1111", "pip-wheel-bb/lib_2222"):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "a.c").write_text(SOURCE + "const char *where(void) { return __FILE__; }\n")
+        assert run(cc, "-shared", folder / "a.c", "-o", "a.so", folder=folder).returncode == 0
+        identities.add(library(folder / "a.so").build_id)
+    assert len(identities) == 1
+
+
+def test_source_from_standard_input_links(tmp_path, compilers):
+    cc, _ = compilers()
+    done = subprocess.run([cc, "-x", "c", "-", "-o", "a"], input=MAIN, cwd=tmp_path, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_strip_program_leaves_the_symbols(tmp_path, compilers):
+    cc, _ = compilers()
+    (tmp_path / "a.c").write_text(SOURCE)
+    run(cc, "-shared", "a.c", "-o", "a.so", folder=tmp_path)
+    before = (tmp_path / "a.so").read_bytes()
+    assert run(os.path.join(os.path.dirname(cc), "strip"), "-x", "a.so", folder=tmp_path).returncode == 0
+    assert (tmp_path / "a.so").read_bytes() == before
+
+
+def test_probes_answer_as_clang_does(tmp_path, compilers):
+    cc, _ = compilers()
+    for probe in (["--version"], ["-dumpmachine"], ["-print-search-dirs"], ["-dM", "-E", "-x", "c", "/dev/null"]):
+        ours, clangs = run(cc, *probe, folder=tmp_path), run(toolchain.find(), *probe, folder=tmp_path)
+        assert (ours.returncode, ours.stdout) == (0, clangs.stdout)
+
+
+def test_the_flags_work_without_the_wrapper(tmp_path):
+    clang = toolchain.find()
+    (tmp_path / "a.c").write_text(SOURCE)
+    run(clang, *variants.compile_flags(variants.DEFAULT), "-c", "a.c", folder=tmp_path)
+    run(clang, "-shared", "a.o", *variants.link_flags(stub.compiled(clang), stub.script()), "-o", "a.so", folder=tmp_path)
+    assert library(tmp_path / "a.so").instrumented
+
+
+def test_what_was_done_is_logged(tmp_path, compilers):
+    cc, _ = compilers(f"--hitmap-log={tmp_path}/log")
+    (tmp_path / "a.c").write_text(SOURCE)
+    run(cc, "-shared", "a.c", "-o", "a.so", folder=tmp_path)
+    run(cc, "--version", folder=tmp_path)
+    assert (tmp_path / "log").read_text() == "compile a.c\nlink a.so\n"
+
+
+def test_an_unknown_variant_names_those_that_exist():
+    with pytest.raises(ValueError, match="counters, guard"):
+        wrapper.plan(["--hitmap-variant=none", "-c", "a.c"], False)
+
+
+def test_a_missing_clang_says_what_to_install(tmp_path):
+    with pytest.raises(toolchain.NoClang, match="apt-get install clang-19"):
+        toolchain.find({"PATH": str(tmp_path)})
+    with pytest.raises(toolchain.NoClang, match="CC names clang-99"):
+        toolchain.find({"PATH": str(tmp_path), "CC": "clang-99"})
+
+
+def test_the_newest_clang_is_found_and_the_wrapper_never_finds_itself(tmp_path):
+    for name in ("clang", "clang-14", "clang-17", "hitmap-clang"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+    assert toolchain.find({"PATH": str(tmp_path), "CC": "hitmap-clang"}) == str(tmp_path / "clang-17")
+    assert toolchain.find({"PATH": str(tmp_path), "CC": "clang-14"}) == str(tmp_path / "clang-14")
+
+
+def test_the_wrapper_imports_little():
+    """It starts once for each source file; these each cost as much as the rest of it."""
+    code = (f"import sys; sys.path.insert(0, {os.path.dirname(wrapper.__file__)!r} + '/../..'); "
+            "parent = type(sys)('hitmap'); parent.__path__ = [sys.path[0] + '/hitmap']; sys.modules['hitmap'] = parent; "
+            "import hitmap.build.wrapper; "
+            "print(*{'re', 'subprocess', 'typing', 'argparse', 'dataclasses', 'hashlib', 'pathlib', 'shutil'} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_a_stub_folder_that_others_may_write_is_not_used(tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    assert stub.private(str(tmp_path / "open")) is None
+    assert stub.private(str(tmp_path / "new")) == str(tmp_path / "new")
