@@ -1,1 +1,37 @@
-//! Native.
+//! The native half of the Python package `hitmap`: `hitmap._native`.
+//!
+//! Private to the package: `python/hitmap/` is the face, and `_native.pyi` says what crosses the
+//! border. Modules stand in the order a byte travels.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`runtime`] | the C ABI of the runtime in this process |
+//! | [`coverage`] | that ABI as Python functions |
+//! | [`worker`] | the fork server and its child, the part of a campaign that runs the target |
+//! | [`cli`] | the command line |
+
+mod cli;
+mod coverage;
+mod runtime;
+mod worker;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::cli::cli;
+    #[pymodule_export]
+    use crate::coverage::{Module, copy, hits, merge, modules, pop, push, reset, restore, total};
+    #[pymodule_export]
+    use crate::runtime::load_runtime;
+    #[pymodule_export]
+    use crate::worker::serve;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

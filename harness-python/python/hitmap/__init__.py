@@ -1,0 +1,43 @@
+"""hitmap finds crashes, hangs and broken promises in C++ libraries that are used from Python.
+
+    import hitmap
+
+    @hitmap.harness(expected=(ValueError,))      # anything else that is raised is a finding
+    def parse(data: bytes):
+        mylib.parse(data)
+
+``hitmap fuzz FILE.py`` runs it on all cores, `fuzz` does the same from a script, and `coverage` shows what ran inside
+the library in this process. Importing hitmap loads the runtime that instrumented libraries count with; it starts
+nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path as _Path
+
+from hitmap import _native, errors
+
+_RUNTIME = _Path(__file__).parent / "_rt" / "libhitmap_rt.so"
+# Before anything else, so that a library which is imported next finds it. An installation without one still has
+# harnesses and the command line; `coverage` says what is missing.
+if _RUNTIME.exists():
+    _native.load_runtime(_RUNTIME)
+
+from hitmap._fuzz import Finding, Result, fuzz  # noqa: E402
+from hitmap._harness import Harness, harness  # noqa: E402
+from hitmap.coverage import Coverage, Delta, Module, coverage  # noqa: E402
+
+__version__ = _native.__version__
+
+__all__ = [
+    "Coverage",
+    "Delta",
+    "Finding",
+    "Harness",
+    "Module",
+    "Result",
+    "coverage",
+    "errors",
+    "fuzz",
+    "harness",
+]

@@ -1,0 +1,222 @@
+"""`fuzz`: a campaign from a script or a notebook.
+
+The campaign is the command line's, in a process of its own with this one's terminal, so a crash of the engine or of
+the target leaves the caller untouched. Its workers import the harness's file anew; a harness without a file travels
+by cloudpickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hitmap._harness import Harness, what_is_wrong
+from hitmap.errors import CampaignError, HarnessError
+
+# The command line's exit codes.
+INTERRUPTED = 2
+INTERNAL = 3
+USAGE = 4
+
+# A worker imports the script under this name (see hitmap.worker).
+_WORKER_MODULE = "__mp_main__"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One bug, as the campaign kept it.
+
+    Attributes:
+        path: its folder, with ``input``, ``report.json`` and ``traceback.txt``.
+        kind: ``exception``, ``signal``, ``exit``, ``timeout``, ``oom`` or ``sanitizer``.
+        signature: what tells it from other bugs, 16 hexadecimal digits.
+        title: one line for people.
+        report: all of ``report.json``.
+    """
+
+    path: Path
+    kind: str
+    signature: str
+    title: str
+    report: dict[str, Any] = field(repr=False)
+
+    @property
+    def input(self) -> bytes:
+        """The bytes that show the bug."""
+        return (self.path / "input").read_bytes()
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a campaign ended.
+
+    Attributes:
+        path: the campaign's folder.
+        exit_code: 0 for no finding, 1 for findings, 2 when it was interrupted.
+        findings: all that the folder holds, earlier sessions' included.
+    """
+
+    path: Path
+    exit_code: int
+    findings: list[Finding]
+
+
+def fuzz(
+    harness: Harness | Callable[[bytes], object],
+    seeds: str | os.PathLike[str] | Iterable[bytes] | None = None,
+    out: str | os.PathLike[str] = "out",
+    workers: int | None = None,
+    max_time: float | None = None,
+    max_execs: int | None = None,
+    seed: int | None = None,
+    dictionary: str | os.PathLike[str] | None = None,
+    timeout_ms: int | None = None,
+    memory_mb: int | None = None,
+    arguments: Iterable[str] = (),
+) -> Result:
+    """Runs a campaign until a budget is spent or Ctrl-C ends it; waits for its end.
+
+    Args:
+        harness: what to run; a plain function is taken as ``hitmap.harness(function)``.
+        seeds: a folder of initial inputs, or the inputs themselves.
+        out: the campaign's folder; one that is there already is resumed.
+        workers: processes, one a core; as many as there are cores by default.
+        max_time: seconds.
+        max_execs: executions, over all workers.
+        seed: of the random generator: with one worker and ``max_execs``, two runs make the same corpus.
+        dictionary: a file of tokens, one ``name="value"`` a line, as AFL has them.
+        timeout_ms: how long one input may run, in milliseconds.
+        memory_mb: how much memory one input may take, in MiB.
+        arguments: further arguments of ``hitmap fuzz``, as they stand.
+
+    Raises:
+        HarnessError: when the harness cannot travel to the workers.
+        CampaignError: when the command line refuses to start, or breaks.
+        RuntimeError: when it is called while a worker imports the script.
+    """
+    if _imported_by_a_worker():
+        raise RuntimeError(
+            "hitmap.fuzz() was called while a worker imported this file; put the call under "
+            '`if __name__ == "__main__":`, because workers import the file anew'
+        )
+    if not isinstance(harness, Harness):
+        harness = Harness(harness)
+    if wrong := what_is_wrong(harness):
+        raise HarnessError(wrong)
+    out = Path(out)
+    with ExitStack() as stack:
+        options: list[tuple[str, object]] = [
+            ("-i", _seed_folder(seeds, stack)),
+            ("-o", out),
+            ("-j", workers),
+            ("-x", dictionary),
+            ("-t", timeout_ms),
+            ("-m", memory_mb),
+            ("--max-time", max_time),
+            ("--max-execs", max_execs),
+            ("--seed", seed),
+        ]
+        command = [sys.executable, "-m", "hitmap", "fuzz", _argument(harness, out)]
+        for option, value in options:
+            if value is not None:
+                command += [option, os.fspath(value) if isinstance(value, os.PathLike) else str(value)]
+        code = _run([*command, *arguments])
+    if code in (INTERNAL, USAGE) or code < 0:
+        why = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        raise CampaignError(f"`hitmap fuzz` {why}; what it wrote above says why")
+    return Result(out, code, findings(out))
+
+
+def findings(out: Path) -> list[Finding]:
+    """The findings that a campaign's folder holds, in order of their folders' names."""
+    found = []
+    for path in sorted(out.glob("findings/*/report.json")):
+        try:
+            report = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CampaignError(f"{path} cannot be read: {error}") from error
+        kind, _, signature = path.parent.name.rpartition("-")
+        found.append(
+            Finding(
+                path.parent,
+                str(report.get("kind", kind)),
+                str(report.get("signature", signature)),
+                str(report.get("title", "")),
+                report,
+            )
+        )
+    return found
+
+
+def _imported_by_a_worker() -> bool:
+    main = sys.modules.get("__main__")
+    return main is not None and main is sys.modules.get(_WORKER_MODULE)
+
+
+def _run(command: list[str]) -> int:
+    with subprocess.Popen(command) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                # The terminal sent it to the campaign as well, which ends in its own order.
+                continue
+
+
+def _argument(harness: Harness, out: Path) -> str:
+    """``FILE:NAME`` of a harness that its file's top level names, otherwise a pickle beside ``out``."""
+    module = sys.modules.get(getattr(harness.function, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if file is not None and Path(file).is_file():
+        for name, value in vars(module).items():
+            if value is harness or value is harness.function:
+                return f"{Path(file).resolve()}:{name}"
+    # It stays there: replaying a finding or resuming the campaign wants the harness again.
+    path = out.resolve().with_name(f"{out.resolve().name}.harness.pkl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_pickled(harness))
+    return str(path)
+
+
+def _pickled(harness: Harness) -> bytes:
+    try:
+        import cloudpickle
+    except ImportError:
+        raise HarnessError(
+            f"{harness.name} is not at the top level of a file, so it has to travel by cloudpickle: "
+            f"{sys.executable} -m pip install cloudpickle, or move it to a .py file"
+        ) from None
+    try:
+        return cloudpickle.dumps(harness)
+    except (TypeError, pickle.PicklingError) as error:
+        raise HarnessError(
+            f"{harness.name} cannot travel to the workers: {error}; move it to a .py file, or let it make inside what "
+            "it holds from outside"
+        ) from error
+
+
+def _seed_folder(seeds: object, stack: ExitStack) -> Path | None:
+    if seeds is None:
+        return None
+    if isinstance(seeds, (str, os.PathLike)):
+        folder = Path(seeds)
+        if not folder.exists():
+            raise FileNotFoundError(f"seeds: {folder} does not exist (looked in {Path.cwd()})")
+        return folder
+    if isinstance(seeds, (bytes, bytearray)):
+        raise TypeError("seeds is a folder, or a list of inputs: seeds=[b'...']")
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitmap-seeds-")))
+    for number, one in enumerate(seeds):  # type: ignore[arg-type, var-annotated]
+        if not isinstance(one, (bytes, bytearray, memoryview)):
+            raise TypeError(f"seeds[{number}] is a {type(one).__name__}; an input is bytes")
+        (folder / f"seed-{number:06}").write_bytes(bytes(one))
+    return folder

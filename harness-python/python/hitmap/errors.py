@@ -1,0 +1,35 @@
+"""What hitmap raises. Each message says what to do next.
+
+Wrong arguments raise ``TypeError`` or ``ValueError``, as everywhere in Python.
+"""
+
+
+class HitmapError(Exception):
+    """The base of hitmap's own exceptions."""
+
+
+class HarnessError(HitmapError):
+    """A harness cannot be found, or cannot travel to the workers."""
+
+
+class CampaignError(HitmapError):
+    """A campaign could not be run."""
+
+
+class LoadFailure(HarnessError):
+    """A worker cannot load its harness.
+
+    ``code`` is a failure code of the control protocol, ``text`` what the engine shows beside it.
+    """
+
+    NO_FILE = 1
+    IMPORT = 2
+    NO_HARNESS = 3
+    SEVERAL_HARNESSES = 4
+    NO_SUCH_HARNESS = 5
+    OTHER = 6
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text

@@ -1,0 +1,246 @@
+"""Python's half of a worker: imports the harness, forks, writes tracebacks.
+
+``hitmap fuzz`` starts it as ``python -m hitmap.worker``; the engine, the descriptors and the loop over inputs are the
+business of ``hitmap._native.serve``, which calls back into `Host`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import gc
+import importlib.util
+import os
+import pickle
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from hitmap import _harness, _native
+from hitmap._harness import Expected, Harness
+from hitmap.errors import LoadFailure
+
+# What multiprocessing's spawn calls a script that it imports anew: a name of its own, so that a part under
+# `if __name__ == "__main__":` does not run, and so that pickles made by one worker load in another.
+MODULE = "__mp_main__"
+
+USAGE = 4
+
+# Threads of the report that are still readable: the ends of a deep recursion say it all.
+INNERMOST = 200
+
+
+class Host:
+    """What the native half asks of Python."""
+
+    def __init__(self, harness: str) -> None:
+        self.harness = harness
+
+    def watch_crashes(self, log: int) -> None:
+        """Lets a fatal signal write the Python stack to the descriptor ``log``.
+
+        Not under a sanitizer: its own report needs the signal, and its interceptors would stand in the dump.
+        Only the thread that crashed is written: walking others is what hangs a handler.
+        """
+        if _has_sanitizer():
+            return
+        if sys.version_info >= (3, 14):
+            faulthandler.enable(file=log, all_threads=False, c_stack=False)
+        else:
+            faulthandler.enable(file=log, all_threads=False)
+
+    def load(self) -> tuple[Callable[[bytes], object], Expected]:
+        """Imports the harness; gives the function and what it may raise."""
+        found = load(self.harness)
+        return found.function, found.expected
+
+    def settle(self) -> None:
+        """Before the first fork: what is alive now lives for ever, so no child's collector touches (and copies) it.
+
+        Collecting is the children's own affair from here on.
+        """
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def fork(self) -> int:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads at every fork; the engine says so once.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return os.fork()
+
+    def describe(self, error: BaseException) -> str:
+        return describe(error)
+
+
+def _has_sanitizer() -> bool:
+    import ctypes
+
+    try:
+        return hasattr(ctypes.CDLL(None), "__sanitizer_set_death_callback")
+    except OSError:
+        return False
+
+
+def load(argument: str) -> Harness:
+    """Finds the harness that ``FILE``, ``FILE:NAME`` or a pickle names.
+
+    Raises:
+        LoadFailure: with the reason for the engine to show.
+    """
+    path, name = split(argument)
+    if not path.is_file():
+        raise LoadFailure(LoadFailure.NO_FILE, f"{path}: no such file (looked in {Path.cwd()})")
+    try:
+        found = unpickle(path) if path.suffix == ".pkl" else choose(import_file(path), path, name)
+    except LoadFailure:
+        raise
+    except BaseException as error:  # SystemExit too: a file that exits when it is imported has no harness to give.
+        raise LoadFailure(LoadFailure.IMPORT, import_report(error)) from error
+    if wrong := _harness.what_is_wrong(found):
+        raise LoadFailure(LoadFailure.OTHER, wrong)
+    return found
+
+
+def split(argument: str) -> tuple[Path, str | None]:
+    """``FILE`` and ``NAME`` of an argument; a colon in a folder's name is no separator."""
+    file, colon, name = argument.rpartition(":")
+    if colon and name.isidentifier() and not Path(argument).exists():
+        return Path(file), name
+    return Path(argument), None
+
+
+def import_file(path: Path) -> ModuleType:
+    """Imports a file as multiprocessing's spawn imports a script.
+
+    Its folder goes to the end of ``sys.path``: a harness that is named like the library it fuzzes must not be imported
+    in the library's place.
+    """
+    path = path.resolve()
+    folder = str(path.parent)
+    # `python -m` put the current folder first; it goes last for the same reason.
+    here = [entry for entry in sys.path[:1] if entry in ("", os.getcwd())]
+    sys.path[:] = [*sys.path[len(here) :], *here]
+    if folder not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(MODULE, path)
+    if spec is None or spec.loader is None:
+        raise LoadFailure(LoadFailure.OTHER, f"{path.name} is not a Python file; a harness lives in a .py file")
+    module = importlib.util.module_from_spec(spec)
+    # Spawned processes of the target look for the script's path, not for our loader.
+    module.__spec__ = None
+    sys.modules["__main__"] = sys.modules[MODULE] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def unpickle(path: Path) -> Harness:
+    """A harness that `hitmap.fuzz` sent because it has no file."""
+    with path.open("rb") as file:
+        found = pickle.load(file)
+    if not isinstance(found, Harness):
+        raise LoadFailure(LoadFailure.OTHER, f"{path.name} holds a {type(found).__name__}, not a harness")
+    return found
+
+
+def choose(module: ModuleType, path: Path, name: str | None) -> Harness:
+    """The named harness of a module, or its only one.
+
+    A plain function that is named is taken as it stands, so that a file written for another fuzzer can be tried.
+    """
+    found = _harness.of_module(module)
+    if name is not None:
+        named = getattr(module, name, None)
+        if isinstance(named, Harness):
+            return named
+        if callable(named) and not isinstance(named, type):
+            return Harness(named)
+        raise LoadFailure(LoadFailure.NO_SUCH_HARNESS, ", ".join(found) or "none; decorate one with @hitmap.harness")
+    if not found:
+        text = f"{path.name} defines no harness; decorate a function that takes bytes with @hitmap.harness"
+        raise LoadFailure(LoadFailure.NO_HARNESS, text)
+    if len(found) > 1:
+        raise LoadFailure(LoadFailure.SEVERAL_HARNESSES, ", ".join(found))
+    return next(iter(found.values()))
+
+
+def import_report(error: BaseException) -> str:
+    """The traceback of a failed import, from the user's file on, and a hint where there is one."""
+    trace = error.__traceback__
+    while trace is not None and (
+        trace.tb_frame.f_code.co_filename == __file__ or trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
+    ):
+        trace = trace.tb_next
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    if isinstance(error, ModuleNotFoundError):
+        text += f"({sys.executable} was looking; install it there: {sys.executable} -m pip install ...)\n"
+    elif isinstance(error, SystemExit):
+        text += 'The file exits when it is imported; put that part under `if __name__ == "__main__":`\n'
+    return _printable(text)
+
+
+def describe(error: BaseException) -> str:
+    """What the engine keeps of an exception.
+
+    Title ``TypeName: message`` on one line, blank line, a line ``frame\\tFILE\\tLINE\\tFUNCTION`` for each frame of
+    the harness and below, innermost first, blank line, traceback.
+    """
+    frames = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        frames.append(f"frame\t{code.co_filename}\t{line}\t{code.co_name}")
+    frames = frames[-INNERMOST:][::-1]
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return _printable("\n".join([title(error), "", *frames, "", text]))
+
+
+def title(error: BaseException) -> str:
+    """``TypeName: message`` on one line, as the last line of a traceback has it."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__", MODULE) else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = " ".join(str(error).split())
+    except Exception as why:  # Its __str__ is code of the target.
+        message = f"(str() of it raised {type(why).__name__})"
+    return f"{name}: {message}" if message else name
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates come from bytes that are no UTF-8; shared memory takes only real characters."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        refuse(message)
+
+
+def refuse(why: str) -> None:
+    """Somebody started a worker by hand: says what to start instead, and ends with the code for wrong usage."""
+    print(f"hitmap.worker: {why}; `hitmap fuzz HARNESS.py` starts this, it is not started by hand", file=sys.stderr)
+    sys.exit(USAGE)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = _Parser(prog="python -m hitmap.worker", add_help=False)
+    parser.add_argument("--harness", required=True)
+    parser.add_argument("--fds", required=True)
+    parser.add_argument("--memory-mb", type=int, default=0)
+    options = parser.parse_args(argv)
+    if options.memory_mb < 0:
+        refuse("--memory-mb is a number of MiB, 0 for no limit")
+    try:
+        return _native.serve(options.fds, os.environ.get("HITMAP_MAP"), options.memory_mb, Host(options.harness))
+    except ValueError as error:
+        refuse(str(error))
+        raise
+
+
+if __name__ == "__main__":
+    # No exit handlers: those of the target's libraries may wait for threads, and the engine is gone.
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,157 @@
+//! The runtime's view of this process as Python functions; `python/hitmap/coverage.py` makes the
+//! class of them.
+//!
+//! Edges are numbered densely, module after module. A map is one class byte an edge.
+
+use std::ffi::c_int;
+
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::runtime::{self, ModuleRecord};
+
+/// One instrumented library of this process.
+#[pyclass(frozen, get_all, module = "hitmap")]
+#[derive(Clone)]
+pub struct Module {
+    /// The file it was loaded from.
+    path: String,
+    /// Its build-id, or a hash of its code, as hexadecimal digits.
+    identity: String,
+    /// The dense number of its first edge.
+    first: u64,
+    /// How many edges it has.
+    edges: u32,
+    /// How many of them were hit.
+    hits: u32,
+    /// True when it did not fit into the map and is not counted.
+    refused: bool,
+}
+
+#[pymethods]
+impl Module {
+    /// The file's name without folders.
+    #[getter]
+    fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    fn __repr__(&self) -> String {
+        let refused = if self.refused { ", refused: the map is full" } else { "" };
+        format!("<{} {}/{} edges{refused}>", self.name(), self.hits, self.edges)
+    }
+}
+
+impl Module {
+    fn of(record: &ModuleRecord) -> Module {
+        let path = record.path.split(|byte| *byte == 0).next().unwrap_or_default();
+        let identity = &record.identity[..(record.identity_len as usize).min(record.identity.len())];
+        Module {
+            path: String::from_utf8_lossy(path).into_owned(),
+            identity: identity.iter().map(|byte| format!("{byte:02x}")).collect(),
+            first: record.first,
+            edges: record.edges,
+            hits: record.hits,
+            refused: record.refused != 0,
+        }
+    }
+}
+
+/// Edges known now; grows when an instrumented library is loaded.
+#[pyfunction]
+pub fn total() -> PyResult<u64> {
+    let runtime = runtime::needed()?;
+    // SAFETY: the function may be called at any time from any thread, as all of the ABI.
+    Ok(unsafe { (runtime.total)() })
+}
+
+/// Edges hit since the last reset, push or restore.
+#[pyfunction]
+pub fn hits() -> PyResult<u64> {
+    let runtime = runtime::needed()?;
+    // SAFETY: as in `total`.
+    Ok(unsafe { (runtime.hits)() })
+}
+
+/// Forgets all hits.
+#[pyfunction]
+pub fn reset() -> PyResult<()> {
+    let runtime = runtime::needed()?;
+    // SAFETY: as in `total`.
+    unsafe { (runtime.reset)() };
+    Ok(())
+}
+
+/// Puts the view aside and starts an empty one.
+#[pyfunction]
+pub fn push() -> PyResult<()> {
+    let runtime = runtime::needed()?;
+    // SAFETY: as in `total`.
+    checked(unsafe { (runtime.push)() })
+}
+
+/// Merges the view that was put aside last into the current one.
+#[pyfunction]
+pub fn pop() -> PyResult<()> {
+    let runtime = runtime::needed()?;
+    // SAFETY: as in `total`.
+    checked(unsafe { (runtime.pop)() })
+}
+
+/// The view: one class byte an edge, `total()` of them.
+#[pyfunction]
+pub fn copy(py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
+    let runtime = runtime::needed()?;
+    // SAFETY: as in `total`.
+    let total = unsafe { (runtime.total)() } as usize;
+    PyBytes::new_with(py, total, |classes| {
+        // SAFETY: the buffer has `total` writable bytes; a library that is loaded meanwhile is cut.
+        unsafe { (runtime.copy)(classes.as_mut_ptr(), classes.len()) };
+        Ok(())
+    })
+}
+
+/// Replaces the view. Edges that `classes` lacks are not hit.
+#[pyfunction]
+pub fn restore(classes: &[u8]) -> PyResult<()> {
+    let runtime = runtime::needed()?;
+    // SAFETY: the buffer is as long as is said.
+    checked(unsafe { (runtime.restore)(classes.as_ptr(), classes.len()) })
+}
+
+/// Merges into the view, the larger class of each edge.
+#[pyfunction]
+pub fn merge(classes: &[u8]) -> PyResult<()> {
+    let runtime = runtime::needed()?;
+    // SAFETY: the buffer is as long as is said.
+    checked(unsafe { (runtime.merge)(classes.as_ptr(), classes.len()) })
+}
+
+/// The instrumented libraries, in the order of their edges.
+#[pyfunction]
+pub fn modules() -> PyResult<Vec<Module>> {
+    let runtime = runtime::needed()?;
+    let mut records: Vec<ModuleRecord> = Vec::new();
+    loop {
+        // SAFETY: the list has room for as many records as are asked for.
+        let count = unsafe { (runtime.modules)(records.as_mut_ptr(), records.len()) };
+        if count <= records.len() {
+            return Ok(records[..count].iter().map(Module::of).collect());
+        }
+        // SAFETY: the record is plain data, and all zero is a value of it.
+        records.resize(count, unsafe { std::mem::zeroed() });
+    }
+}
+
+fn checked(code: c_int) -> PyResult<()> {
+    match code {
+        0 => Ok(()),
+        -1 => Err(PyRuntimeError::new_err("pop without push: no view was put aside")),
+        -2 => Err(PyValueError::new_err(
+            "the map has more edges than this process knows: import the same instrumented libraries first",
+        )),
+        -4 => Err(PyMemoryError::new_err("the system refused memory for a view")),
+        code => Err(PyRuntimeError::new_err(format!("hitmap's runtime reports error {code}"))),
+    }
+}

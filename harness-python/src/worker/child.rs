@@ -1,0 +1,176 @@
+//! The child: waits, runs what lies in the batch file, says what became of it.
+//!
+//! Owns the process: it never returns to the server's code. Trusts neither the batch file's header
+//! nor its slots, although only the engine should write them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use hitmap_wire::batch::{Batch, PHASE_OBSERVE, PHASE_RUN, SLOTS};
+use hitmap_wire::class::Class;
+use hitmap_wire::control;
+use hitmap_wire::identity;
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::judge::Judge;
+use super::outcome::{self, Ended, Harness};
+use super::shared::Shared;
+use super::{crash, limits};
+
+/// Objects that may be alive and untracked before a collection is worth its time. Python's own
+/// threshold is hundreds; between batches there is no hurry.
+const ALLOCATIONS: i64 = 20_000;
+
+/// Set in processes that the target forks: a harness that forks returns twice.
+static IS_FORKED_AGAIN: AtomicBool = AtomicBool::new(false);
+
+struct Child {
+    batch: &'static Batch,
+    judge: Judge,
+    harness: Harness,
+    wake: OwnedFd,
+    done: OwnedFd,
+    /// Libraries loaded when the list in the batch file was written.
+    loads: u64,
+}
+
+/// Lives as the child of `server`, and ends the process.
+pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server: i32) -> ! {
+    // A panic must not unwind into the server's Python frames, which this process has too.
+    let code = match catch_unwind(AssertUnwindSafe(|| work(py, shared, harness, memory_mb, server))) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            eprintln!("hitmap worker: {error}");
+            3
+        }
+        Err(_) => 3,
+    };
+    // SAFETY: ends the process without running anybody's exit handlers: they are the server's.
+    unsafe { libc::_exit(code) }
+}
+
+/// Returns when the engine is gone.
+fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server: i32) -> PyResult<()> {
+    limits::die_with(server);
+    limits::ignore_interrupts();
+    // SAFETY: the handler only stores a flag.
+    unsafe { libc::pthread_atfork(None, None, Some(forked_again)) };
+    let Shared { batch, region, history, log: _log, control, wake, done } = shared;
+    // The server alone speaks there, and the engine must see the end of it when the server dies.
+    drop(control);
+    let batch: &'static Batch = Box::leak(Box::new(batch));
+    let mut child = Child { batch, judge: Judge::new(region, history)?, harness, wake, done, loads: 0 };
+    crash::install(&batch.header().crash)?;
+    limits::bound_memory(memory_mb)?;
+    child.write_objects();
+    // What the fork itself ran in instrumented libraries belongs to no input.
+    child.judge.discard();
+    child.serve(py)
+}
+
+extern "C" fn forked_again() {
+    IS_FORKED_AGAIN.store(true, Ordering::Relaxed);
+}
+
+impl Child {
+    fn serve(&mut self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            // Detached, so that Python threads of the target can run meanwhile.
+            let woken = py.detach(|| control::wait(self.wake.as_fd()));
+            if woken.is_err() {
+                return Ok(());
+            }
+            let header = self.batch.header();
+            let count = (header.count.load(Ordering::Acquire) as usize).min(SLOTS);
+            match header.phase.load(Ordering::Relaxed) {
+                PHASE_RUN => self.run_all(py, count)?,
+                PHASE_OBSERVE => self.observe(py, count),
+                _ => {}
+            }
+            if identity::loads_so_far() != self.loads {
+                self.write_objects();
+            }
+            header.cur.store(count as u32, Ordering::Release);
+            control::wake(self.done.as_fd())?;
+        }
+    }
+
+    /// RUN: every input; the map is clean before and after each.
+    fn run_all(&mut self, py: Python<'_>, count: usize) -> PyResult<()> {
+        let header = self.batch.header();
+        self.judge.begin_batch();
+        let start = Instant::now();
+        for at in 0..count {
+            let Some(ended) = self.run_one(py, at, None) else { continue };
+            let novel = self.judge.judge();
+            self.tell(at, ended, novel);
+        }
+        header.nanos.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.collect_garbage(py)
+    }
+
+    /// OBSERVE: the first input alone; its counts stay in the map.
+    fn observe(&mut self, py: Python<'_>, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let mut report = String::new();
+        let start = Instant::now();
+        let Some(ended) = self.run_one(py, 0, Some(&mut report)) else { return };
+        let nanos = start.elapsed().as_nanos() as u64;
+        self.judge.gather();
+        self.batch.header().nanos.store(nanos, Ordering::Relaxed);
+        if !report.is_empty() {
+            self.batch.write_report(&report);
+        }
+        self.tell(0, ended, None);
+    }
+
+    /// Runs the input in slot `at`; `None` when the slot makes no sense, which stays "not run".
+    #[inline]
+    fn run_one(&mut self, py: Python<'_>, at: usize, report: Option<&mut String>) -> Option<Ended> {
+        self.batch.header().cur.store(at as u32, Ordering::Release);
+        let Some(input) = self.batch.input(at) else {
+            self.batch.slots()[at].outcome.store(0, Ordering::Relaxed);
+            return None;
+        };
+        let ended = outcome::run(py, &self.harness, input, report);
+        if IS_FORKED_AGAIN.load(Ordering::Relaxed) {
+            // SAFETY: a process that the harness forked and that came back has nothing to say here.
+            unsafe { libc::_exit(0) };
+        }
+        crash::forget_survived();
+        Some(ended)
+    }
+
+    #[inline]
+    fn tell(&self, at: usize, ended: Ended, novel: Option<(u32, Class)>) {
+        let slot = &self.batch.slots()[at];
+        let (edge, class) = novel.unwrap_or((0, 0));
+        slot.edge.store(edge, Ordering::Relaxed);
+        slot.class.store(u32::from(class), Ordering::Relaxed);
+        slot.value.store(ended.value, Ordering::Relaxed);
+        slot.signature.store(ended.signature, Ordering::Relaxed);
+        slot.outcome.store(ended.outcome as u32, Ordering::Release);
+    }
+
+    /// Python's collector is off in a child: it would run destructors in the middle of an input that
+    /// has nothing to do with them. When much has piled up it runs here, between batches.
+    fn collect_garbage(&mut self, py: Python<'_>) -> PyResult<()> {
+        let gc = py.import(intern!(py, "gc"))?;
+        let (young, _, _): (i64, i64, i64) = gc.call_method0(intern!(py, "get_count"))?.extract()?;
+        if young > ALLOCATIONS {
+            gc.call_method1(intern!(py, "collect"), (1,))?;
+            self.judge.discard();
+        }
+        Ok(())
+    }
+
+    fn write_objects(&mut self) {
+        self.loads = identity::loads_so_far();
+        self.batch.write_objects(&identity::all_loaded());
+    }
+}

@@ -1,0 +1,65 @@
+//! What the process may use, and which signals it hears.
+
+use std::io;
+
+/// No core files: a campaign crashes thousands of times, and the crash note has what is needed.
+///
+/// The limit is one byte and not zero because a pattern that pipes to a program ignores zero, while
+/// one is the kernel's own mark for "no dump" (`do_coredump` in fs/coredump.c).
+pub fn no_core_files() {
+    let limit = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
+    // SAFETY: the pointer is to a filled struct. A refusal leaves core files on, which is slow but
+    // not wrong.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &limit) };
+}
+
+/// Ctrl-C reaches the whole process group; what it means is the engine's to decide.
+pub fn ignore_interrupts() {
+    // SAFETY: SIG_IGN is a valid disposition for SIGINT.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+}
+
+/// Die with the server, however it dies. `server` is its process id: when it is gone already, the
+/// signal would never come.
+pub fn die_with(server: i32) {
+    // SAFETY: no pointers are passed.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if libc::getppid() != server {
+            libc::_exit(0);
+        }
+    }
+}
+
+/// Bounds private memory to what is in use now and `mb` MiB more, so that one giant allocation fails
+/// where it is made (`malloc` gives null, Python raises `MemoryError`). 0 sets no limit.
+///
+/// Data is what counts, not address space: sanitizers and the map reserve terabytes of the latter.
+///
+/// # Errors
+/// What the system reports.
+pub fn bound_memory(mb: u64) -> io::Result<()> {
+    if mb == 0 {
+        return Ok(());
+    }
+    let limit = private_bytes()?.saturating_add(mb.saturating_mul(1 << 20));
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the pointer is to a filled struct. An existing lower hard limit makes the call fail.
+    if unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// `VmData` of this process, which is what RLIMIT_DATA is compared with.
+fn private_bytes() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("/proc/self/status has no VmData"))
+}
+
+/// Threads that are alive besides the calling one: they do not survive a fork.
+pub fn other_threads() -> u64 {
+    std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count().saturating_sub(1) as u64)
+}

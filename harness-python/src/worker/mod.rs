@@ -1,0 +1,41 @@
+//! The process that runs the target: a server that imported the harness, and its forked child.
+//!
+//! `hitmap_wire::control` tells the story that both sides follow. The server stays small and calm:
+//! it forks, kills and reaps, and never runs an input. Everything dangerous happens in the child.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`shared`] | what the engine handed over, opened and checked |
+//! | [`server`] | the control socket, the import, and one child at a time |
+//! | [`child`] | the loop over inputs |
+//! | [`outcome`] | one call of the harness and what became of it |
+//! | [`judge`] | whether a run touched something that the history lacks |
+//! | [`crash`] | what a fatal signal leaves behind |
+//! | [`limits`] | what the process may use and hear |
+//!
+//! Python's part, `python/hitmap/worker.py`, is the **host**: it imports the harness, forks through
+//! `os.fork` so that CPython's fork handlers run, and writes tracebacks.
+
+mod child;
+mod crash;
+mod judge;
+mod limits;
+mod outcome;
+mod server;
+mod shared;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use shared::Shared;
+
+/// Serves one engine until it closes its socket; returns the process's exit code.
+///
+/// `fds` is the argument of `--fds`, `map` the value of `HITMAP_MAP`, `memory_mb` what one child may
+/// use beyond what it is born with, in MiB (0: no limit), `host` the Python half. Raises `ValueError`
+/// when the descriptors are not those that an engine hands over; nothing was changed then.
+#[pyfunction]
+pub fn serve(py: Python<'_>, fds: &str, map: Option<&str>, memory_mb: u64, host: Bound<'_, PyAny>) -> PyResult<i32> {
+    let shared = Shared::open(fds, map).map_err(PyValueError::new_err)?;
+    Ok(server::serve(py, shared, memory_mb, &host))
+}

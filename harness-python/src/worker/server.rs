@@ -1,0 +1,168 @@
+//! The server: imports the harness, then forks, kills and reaps one child at a time.
+//!
+//! Owns the control socket and the child's process. Runs no input and reads no coverage. It sleeps
+//! in `poll` on the socket and the child, so it costs nothing while a batch runs.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use hitmap_wire::control::{Failure, Kind, Message};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::child;
+use super::limits;
+use super::outcome::Harness;
+use super::shared::Shared;
+
+/// The exit code of a server that cannot go on.
+const BROKEN: i32 = 3;
+
+struct Forked {
+    pid: i32,
+    /// Readable when the child has ended.
+    process: OwnedFd,
+}
+
+enum Event {
+    ChildEnded,
+    Said(Message),
+    EngineGone,
+}
+
+/// Imports the harness and serves the engine; returns the exit code.
+pub fn serve(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bound<'_, PyAny>) -> i32 {
+    match serve_until_closed(py, shared, memory_mb, host) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("hitmap worker: {error}");
+            BROKEN
+        }
+    }
+}
+
+fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bound<'_, PyAny>) -> PyResult<()> {
+    shared.redirect_streams()?;
+    limits::no_core_files();
+    limits::ignore_interrupts();
+    host.call_method1(intern!(py, "watch_crashes"), (shared.log.as_raw_fd(),))?;
+    let harness = match load(py, host) {
+        Ok(harness) => harness,
+        Err(error) => return fail(py, &shared, host, &error),
+    };
+    host.call_method0(intern!(py, "settle"))?;
+    Message::new(Kind::Ready, 0, limits::other_threads()).send(shared.control.as_fd())?;
+
+    let mut forked: Option<Forked> = None;
+    loop {
+        // Detached, so that threads which the import started can run.
+        let event = py.detach(|| next_event(&shared, forked.as_ref()))?;
+        match event {
+            Event::EngineGone => {
+                if let Some(child) = forked.take() {
+                    child.kill(libc::SIGKILL);
+                    child.reap()?;
+                }
+                return Ok(());
+            }
+            Event::ChildEnded => {
+                if let Some(child) = forked.take() {
+                    child.reap()?.send(shared.control.as_fd())?;
+                }
+            }
+            Event::Said(message) => match (message.kind(), &forked) {
+                (Some(Kind::Fork), None) => {
+                    let server = std::process::id() as i32;
+                    let pid: i32 = match host.call_method0(intern!(py, "fork")).and_then(|pid| pid.extract()) {
+                        Ok(pid) => pid,
+                        Err(error) => return fail(py, &shared, host, &error),
+                    };
+                    if pid == 0 {
+                        child::live(py, shared, harness, memory_mb, server);
+                    }
+                    forked = Some(Forked::new(pid)?);
+                    Message::new(Kind::Forked, 0, pid as u64).send(shared.control.as_fd())?;
+                }
+                (Some(Kind::Kill), Some(child)) => child.kill(message.value),
+                // It ended by itself while the order was under way; that was said already.
+                (Some(Kind::Kill), None) => {}
+                _ => return Err(io::Error::other("the engine spoke out of turn").into()),
+            },
+        }
+    }
+}
+
+fn load(py: Python<'_>, host: &Bound<'_, PyAny>) -> PyResult<Harness> {
+    let (function, expected) = host.call_method0(intern!(py, "load"))?.extract()?;
+    Ok(Harness { function, expected, host: host.clone().unbind() })
+}
+
+/// Says why there is no harness, or no child: the error has `code` and `text` when it is one of the
+/// host's own, anything else is told by its traceback.
+fn fail(py: Python<'_>, shared: &Shared, host: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<()> {
+    let value = error.value(py);
+    let code = value.getattr(intern!(py, "code")).and_then(|code| code.extract::<i32>());
+    let text = value.getattr(intern!(py, "text")).and_then(|text| text.extract::<String>());
+    let (code, text) = match (code, text) {
+        (Ok(code), Ok(text)) => (Failure::from_code(code), text),
+        _ => (Failure::Other, host.call_method1(intern!(py, "describe"), (value,))?.extract()?),
+    };
+    shared.batch.write_report(&text);
+    Message::new(Kind::Failed, code as i32, 0).send(shared.control.as_fd())?;
+    Ok(())
+}
+
+fn next_event(shared: &Shared, forked: Option<&Forked>) -> io::Result<Event> {
+    let socket = shared.control.as_raw_fd();
+    // poll skips an entry with a negative descriptor.
+    let process = forked.map_or(-1, |child| child.process.as_raw_fd());
+    let mut polled = [process, socket].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    loop {
+        // SAFETY: the array has as many entries as are said.
+        if unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) } >= 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // The child's end goes first: an order that crossed it finds no child.
+    if polled[0].revents != 0 {
+        return Ok(Event::ChildEnded);
+    }
+    Ok(Message::receive(shared.control.as_fd())?.map_or(Event::EngineGone, Event::Said))
+}
+
+impl Forked {
+    fn new(pid: i32) -> io::Result<Forked> {
+        // SAFETY: no pointers are passed; the child is ours and not yet reaped, so its id is its own.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call made this descriptor (close-on-exec) and nobody else owns it.
+        Ok(Forked { pid, process: unsafe { OwnedFd::from_raw_fd(fd as i32) } })
+    }
+
+    fn kill(&self, signal: i32) {
+        // SAFETY: the child is not yet reaped, so the id is its own. That it is dying already, or
+        // that there is no such signal, is no error here.
+        unsafe { libc::kill(self.pid, signal) };
+    }
+
+    /// Waits for the end; gives the message that tells of it.
+    fn reap(self) -> io::Result<Message> {
+        let mut status = 0;
+        // SAFETY: all zero is a value of the struct.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: both buffers are of the right type.
+        while unsafe { libc::wait4(self.pid, &mut status, 0, &mut usage) } < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        Ok(Message::new(Kind::Exited, status, usage.ru_maxrss.max(0) as u64))
+    }
+}
