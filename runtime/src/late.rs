@@ -39,8 +39,7 @@ extern "C" fn start() {
             FIRST.store((&raw const *other).cast_mut(), Ordering::Release);
             (other.follow)(guards::publish_foreign);
             let path = |address: usize| {
-                identity::holding(address)
-                    .map_or_else(String::new, |l| String::from_utf8_lossy(&l.path).into_owned())
+                identity::holding(address).map_or_else(String::new, |l| String::from_utf8_lossy(&l.path).into_owned())
             };
             say::line(format_args!(
                 "a second runtime was loaded, {}; {} goes on counting for both. Load only one",
@@ -63,8 +62,9 @@ fn other_runtime() -> Option<&'static Table> {
         let by_name = if handle.is_null() { handle } else { libc::dlsym(handle, MARKER.as_ptr()) };
         [libc::dlsym(libc::RTLD_DEFAULT, MARKER.as_ptr()), by_name]
     };
-    let own = abi::hitmap_runtime_table as *const () as usize;
-    for symbol in found.into_iter().filter(|s| !s.is_null() && *s as usize != own) {
+    // Our own marker, when it is the one that is found, gives null: we are not at work yet. (Its
+    // address would tell nothing: in our own code the name may already mean the other's.)
+    for symbol in found.into_iter().filter(|s| !s.is_null()) {
         // SAFETY: only a hitmap runtime exports this name, as a function of this type.
         let table = unsafe {
             let get: extern "C" fn() -> *const Table = std::mem::transmute(symbol);
@@ -127,9 +127,10 @@ fn controls() -> Vec<*mut Control> {
             let Some(text) = identity::find_note(bytes, note.p_align, b"hitmap\0", 1) else { continue };
             let Ok(distance) = <[u8; 8]>::try_from(text) else { continue };
             let control = (text.as_ptr() as usize).wrapping_add_signed(i64::from_le_bytes(distance) as isize);
-            let within = headers.iter().filter(|h| h.p_type == libc::PT_LOAD).any(|h| {
-                start(h) <= control && control + size_of::<Control>() <= start(h) + h.p_memsz as usize
-            });
+            let within = headers
+                .iter()
+                .filter(|h| h.p_type == libc::PT_LOAD)
+                .any(|h| start(h) <= control && control + size_of::<Control>() <= start(h) + h.p_memsz as usize);
             if within && control.is_multiple_of(align_of::<Control>()) {
                 found.push(control as *mut Control);
             }

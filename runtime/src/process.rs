@@ -143,10 +143,8 @@ struct Locked {
 // SAFETY: `process` is only reached through `Guard`, which holds `lock`.
 unsafe impl Sync for Locked {}
 
-static PROCESS: Locked = Locked {
-    lock: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
-    process: UnsafeCell::new(Process::new()),
-};
+static PROCESS: Locked =
+    Locked { lock: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER), process: UnsafeCell::new(Process::new()) };
 
 /// The process's state, locked.
 pub struct Guard(());

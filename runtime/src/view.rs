@@ -210,10 +210,7 @@ fn differences(part: &mut Part, live: Live, view: &mut View) {
     for (i, (seen_count, seen_flag)) in seen_counts.iter_mut().zip(seen_flags).enumerate() {
         // SAFETY: `seen` has one byte an edge, and the part's range lies within the region.
         let (count, flag) = unsafe {
-            (
-                live.region.counters().add(base + i).read_volatile(),
-                live.region.flags().add(base + i).read_volatile(),
-            )
+            (live.region.counters().add(base + i).read_volatile(), live.region.flags().add(base + i).read_volatile())
         };
         if (count, flag) == (*seen_count, *seen_flag) {
             continue;

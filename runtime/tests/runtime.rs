@@ -1,0 +1,405 @@
+//! The runtime inside real processes: libraries that clang instruments, loaded by a driver program.
+//!
+//! In the order of the story: a library joins, counts, is read, is shared with another process, and
+//! what goes wrong.
+
+mod fixture;
+
+use std::process::Command;
+use std::sync::atomic::Ordering;
+
+use fixture::{Bench, Build, GUARDS, INLINE, Shared, clang, ok, runtime, script, stub_folder, with, with_path};
+use hitmap_wire::modules;
+use hitmap_wire::region::MODE_ENGINE;
+use hitmap_wire::sweep::Plan;
+
+/// Loads the runtime, then one library, then does `commands`; expects `numbers`.
+#[track_caller]
+fn check(build: &Build<'_>, commands: &[&str], numbers: &[i64]) {
+    let bench = Bench::new();
+    let lib = bench.library("a", build);
+    let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+    all.extend(commands.iter().map(|c| (*c).to_owned()));
+    let ran = bench.run(&all);
+    assert_eq!(ran.numbers, numbers, "{}", ran.stderr);
+    assert_eq!(ran.stderr, "");
+}
+
+fn guards() -> Build<'static> {
+    Build { coverage: &[GUARDS], ..Build::default() }
+}
+
+fn prebuilt<'a>(coverage: &'a [&'a str]) -> Build<'a> {
+    Build { coverage, stub: false, isolate: false, ..Build::default() }
+}
+
+// A library joins.
+
+#[test]
+fn a_library_without_a_runtime_works() {
+    for build in [Build::default(), guards(), Build { isolate: false, ..Build::default() }] {
+        let bench = Bench::new();
+        let lib = bench.library("a", &build);
+        let ran = bench.run(&[with("open", &lib), "call 0 3 300".into(), "get 0".into(), "close 0".into()]);
+        assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![1], ""));
+    }
+}
+
+#[test]
+fn inline_counters_are_counted() {
+    check(&Build::default(), &["total", "hits", "call 0 3 1", "call 0 9 5", "hits", "hits"], &[10, 0, 2, 2]);
+}
+
+#[test]
+fn counters_or_flags_alone_are_counted() {
+    let edge = "-fsanitize-coverage=edge,inline-8bit-counters";
+    check(&Build { coverage: &[edge], ..Build::default() }, &["call 0 3 1", "hits", "total"], &[1, 10]);
+    let edge = "-fsanitize-coverage=edge,inline-bool-flag";
+    check(&Build { coverage: &[edge], ..Build::default() }, &["call 0 3 1", "hits", "total"], &[1, 10]);
+}
+
+#[test]
+fn a_counter_that_wrapped_is_still_a_hit() {
+    check(&Build::default(), &["call 0 3 256", "hits", "save", "class 3"], &[1, 128]);
+}
+
+#[test]
+fn guards_are_counted_by_the_hidden_callback() {
+    check(&guards(), &["total", "call 0 3 1", "call 0 4 3", "hits", "save", "class 3", "class 4"], &[10, 2, 1, 4]);
+}
+
+#[test]
+fn guards_saturate() {
+    check(&guards(), &["call 0 3 1000", "hits", "save", "class 3"], &[1, 128]);
+}
+
+#[test]
+fn prebuilt_guards_are_counted_by_the_shared_callback() {
+    check(&prebuilt(&[GUARDS]), &["total", "call 0 3 3", "hits", "save", "class 3"], &[10, 1, 4]);
+}
+
+#[test]
+fn prebuilt_inline_counters_are_counted_in_place() {
+    check(&prebuilt(&[INLINE]), &["call 0 3 3", "total", "hits", "save", "class 3"], &[10, 1, 4]);
+}
+
+#[test]
+fn prebuilt_guards_with_addresses_are_one_module() {
+    let flags = "-fsanitize-coverage=edge,trace-pc-guard,pc-table";
+    check(&prebuilt(&[flags]), &["total", "modules", "call 0 3 3", "hits"], &[10, 1, 1]);
+}
+
+#[test]
+fn edges_instrumented_twice_count_once() {
+    let both = "-fsanitize-coverage=edge,trace-pc-guard,inline-8bit-counters,pc-table";
+    check(&Build { coverage: &[both], ..Build::default() }, &["call 0 3 3", "total", "hits"], &[10, 1]);
+}
+
+#[test]
+fn an_edge_total_that_is_a_multiple_of_eight_or_a_page_is_counted_to_its_end() {
+    for edges in [8usize, 64, 4096] {
+        for coverage in [INLINE, GUARDS] {
+            let last = format!("call 0 {} 1", edges - 1);
+            let build = Build { edges, coverage: &[coverage], ..Build::default() };
+            check(&build, &["call 0 0 1", &last, "total", "hits"], &[edges as i64, 2]);
+        }
+    }
+}
+
+#[test]
+fn two_libraries_count_side_by_side() {
+    let bench = Bench::new();
+    let (a, b) = (bench.library("a", &Build::default()), bench.library("b", &Build { edges: 7, ..guards() }));
+    let mut all = vec![with("rt", &runtime()), with("open", &a)];
+    all.extend(script(["call 0 3 1", "hits", "total"]));
+    all.push(with("open", &b));
+    all.extend(script(["total", "hits", "call 1 6 1", "call 0 4 1", "hits", "save", "class 16", "class 3", "modules"]));
+    assert_eq!(bench.run(&all).numbers, [1, 10, 17, 1, 3, 1, 1, 2]);
+}
+
+#[test]
+fn a_data_only_library_loads_and_brings_no_edges() {
+    for isolate in [true, false] {
+        check(&Build { coverage: &[], isolate, ..Build::default() }, &["total", "modules", "get 0"], &[0, 0, 1]);
+    }
+}
+
+#[test]
+fn an_instrumented_program_with_the_stub_runs() {
+    let bench = Bench::new();
+    let (source, out) = (bench.at("program", "c"), bench.at("program", "exe"));
+    std::fs::write(&source, "int main(int c, char **v) { (void)v; return c > 5; }\n").unwrap();
+    for extra in [&["-pie"][..], &["-no-pie"], &["-no-pie", "-static"]] {
+        let mut link = clang();
+        link.args([INLINE, "-fPIC", "-O1"]).args(extra).arg(&source).arg(bench.stub_object());
+        ok(link.arg(with_path("-Wl,-T,", &stub_folder().join("isolate.ld"))).arg("-o").arg(&out));
+        ok(&mut Command::new(&out));
+    }
+}
+
+#[test]
+fn a_stripped_or_collected_library_counts_wherever_the_stub_stands() {
+    for stub_first in [false, true] {
+        for link in [&["-s"][..], &["-Wl,--gc-sections"], &["-s", "-Wl,--gc-sections", "-Wl,-z,now"]] {
+            for coverage in [INLINE, GUARDS, "-fsanitize-coverage=edge,inline-8bit-counters,inline-bool-flag"] {
+                let build = Build { coverage: &[coverage], stub_first, link, ..Build::default() };
+                check(&build, &["call 0 3 1", "hits", "total"], &[1, 10]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_runtime_that_comes_later_finds_the_library_and_what_it_counted() {
+    for link in [&[][..], &["-s", "-Wl,--gc-sections"]] {
+        for how in ["rt", "rt-local"] {
+            let bench = Bench::new();
+            let lib = bench.library("a", &Build { link, ..Build::default() });
+            let mut all = vec![with("open", &lib), "call 0 3 3".into(), with(how, &runtime())];
+            all.extend(script(["hits", "call 0 4 1", "hits", "save", "class 3"]));
+            assert_eq!(bench.run(&all).numbers, [1, 2, 4]);
+        }
+    }
+}
+
+#[test]
+fn a_runtime_that_is_not_global_finds_a_library_that_comes_later() {
+    let bench = Bench::new();
+    let lib = bench.library("a", &Build::default());
+    let all = [with("rt-local", &runtime()), with("open", &lib), "call 0 3 1".into(), "hits".into()];
+    assert_eq!(bench.run(&all).numbers, [1]);
+}
+
+#[test]
+fn a_library_that_is_unloaded_keeps_its_hits_and_gets_its_range_back() {
+    for build in [Build::default(), guards()] {
+        let bench = Bench::new();
+        let lib = bench.library("a", &build);
+        let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+        all.extend(script(["call 0 3 1", "close 0", "hits", "total"]));
+        all.push(with("open", &lib));
+        all.extend(script(["call 0 4 1", "hits", "total", "modules"]));
+        assert_eq!(bench.run(&all).numbers, [1, 10, 2, 10, 1]);
+    }
+}
+
+#[test]
+fn a_prebuilt_library_that_is_unloaded_is_noticed() {
+    let bench = Bench::new();
+    let lib = bench.library("a", &prebuilt(&[INLINE]));
+    let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+    all.extend(script(["call 0 3 1", "hits", "close 0", "hits", "total"]));
+    all.push(with("open", &lib));
+    all.extend(script(["call 0 4 1", "hits", "total"]));
+    assert_eq!(bench.run(&all).numbers, [1, 1, 10, 2, 10]);
+}
+
+// The view.
+
+#[test]
+fn hits_stick_until_reset() {
+    for build in [Build::default(), guards()] {
+        check(&build, &["call 0 3 1", "hits", "hits", "reset", "hits", "call 0 3 1", "hits"], &[1, 1, 0, 1]);
+    }
+}
+
+#[test]
+fn push_and_pop_nest() {
+    let commands =
+        ["call 0 1 1", "push", "hits", "call 0 2 1", "push", "call 0 2 1", "call 0 3 1", "hits", "pop", "hits"];
+    let commands = commands.into_iter().chain(["pop", "hits", "pop"]).collect::<Vec<_>>();
+    check(&Build::default(), &commands, &[0, 0, 0, 2, 0, 2, 0, 3, -1]);
+}
+
+#[test]
+fn saved_views_are_restored_and_merged() {
+    let commands = ["call 0 1 3", "save", "reset", "call 0 2 1", "merge", "hits", "restore", "hits", "merge-too-long"];
+    check(&guards(), &commands, &[0, 2, 0, 1, -2]);
+}
+
+// Another process.
+
+#[test]
+fn a_plain_fork_counts_for_itself() {
+    for build in [Build::default(), guards(), prebuilt(&[INLINE])] {
+        let commands = ["call 0 1 1", "fork", "call 0 2 1", "hits", "end", "parent", "hits"];
+        check(&build, &commands, &[2, 1]);
+    }
+}
+
+#[test]
+fn a_killed_child_leaves_its_counts_in_the_shared_region() {
+    for build in [Build::default(), guards()] {
+        let bench = Bench::new();
+        let shared = Shared::new(100_000, MODE_ENGINE);
+        let lib = bench.library("a", &build);
+        let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+        all.extend(script(["fork", "call 0 3 5", "call 0 7 1", "kill", "parent"]));
+        let ran = bench.run_with(&all, Some(&shared.variable));
+        assert_eq!(ran.stderr, "");
+        let all = modules::all(&shared.region);
+        assert_eq!((all.len(), all[0].edges), (1, 10));
+        let mut seen = Vec::new();
+        Plan::of(&all, shared.region.layout().capacity).drain(&shared.region, |e, c| seen.push((e - all[0].base, c)));
+        seen.sort_unstable();
+        assert_eq!(seen, [(3, 8), (7, 1)]);
+    }
+}
+
+#[test]
+fn hidden_guards_journal_each_edge_once() {
+    let bench = Bench::new();
+    let shared = Shared::new(100_000, MODE_ENGINE);
+    let lib = bench.library("a", &guards());
+    let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+    all.extend(script(["call 0 3 5", "call 0 7 1", "call 0 3 1"]));
+    bench.run_with(&all, Some(&shared.variable));
+    assert_eq!(shared.region.header().journal_len.load(Ordering::Relaxed), 2);
+    let entries: Vec<u32> = shared.region.journal()[..2].iter().map(|e| e.load(Ordering::Relaxed)).collect();
+    assert_eq!(entries, [4096 + 3, 4096 + 7]);
+}
+
+#[test]
+fn a_library_that_a_child_loads_late_has_the_same_range_in_the_next_child() {
+    let bench = Bench::new();
+    let shared = Shared::new(100_000, MODE_ENGINE);
+    let (a, b) = (bench.library("a", &Build::default()), bench.library("b", &Build::default()));
+    let c = bench.library("c", &guards());
+    let mut all = vec![with("rt", &runtime()), with("open", &a), "fork".into(), with("open", &b), with("open", &c)];
+    all.extend(script(["call 1 1 1", "call 2 1 1", "kill", "parent", "fork"]));
+    all.extend([with("open", &c), with("open", &b)]);
+    all.extend(script(["call 1 2 1", "call 2 2 1", "kill", "parent", "call 0 5 1"]));
+    bench.run_with(&all, Some(&shared.variable));
+    let names: Vec<String> = modules::all(&shared.region).iter().map(|m| m.name().to_owned()).collect();
+    assert_eq!(names, ["a.so", "b.so", "c.so"]);
+    let bases = [4096, 8192, 12288];
+    let hit = |base: u32| (0..10).filter(|i| shared.count(base + i) != 0).collect::<Vec<_>>();
+    assert_eq!(bases.map(hit), [vec![5], vec![1, 2], vec![1, 2]]);
+}
+
+#[test]
+fn neighbours_of_moved_counters_stay_private() {
+    for (coverage, link) in [
+        (INLINE, &[][..]),
+        (INLINE, &["-s", "-Wl,--gc-sections"]),
+        ("-fsanitize-coverage=edge,inline-8bit-counters", &[]),
+    ] {
+        let bench = Bench::new();
+        let shared = Shared::new(100_000, 0);
+        let lib = bench.library("a", &Build { coverage: &[coverage], link, ..Build::default() });
+        let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+        all.extend(script(["fork", "set 0 3", "call 0 2 1", "end", "parent", "get 0"]));
+        assert_eq!(bench.run_with(&all, Some(&shared.variable)).numbers, [1]);
+        assert_eq!(shared.count(4096 + 2), 1);
+    }
+}
+
+#[test]
+fn attaching_carries_what_was_counted_and_what_comes() {
+    for build in [Build::default(), guards()] {
+        let bench = Bench::new();
+        let shared = Shared::new(20_000, 0);
+        let lib = bench.library("a", &build);
+        let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+        all.extend(script(["call 0 1 1", "hits", "fork"]));
+        all.push(format!("attach {}", shared.variable));
+        all.extend(script(["call 0 2 1", "hits", "kill", "parent", "hits"]));
+        assert_eq!(bench.run(&all).numbers, [1, 0, 2, 1]);
+        let hit: Vec<u32> = (0..10).filter(|i| shared.count(4096 + i) != 0).collect();
+        assert_eq!(hit, [1, 2]);
+    }
+}
+
+#[test]
+fn a_view_leaves_an_engines_counters_alone() {
+    for build in [Build::default(), guards()] {
+        let bench = Bench::new();
+        let shared = Shared::new(100_000, MODE_ENGINE);
+        let lib = bench.library("a", &build);
+        let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+        all.extend(script([
+            "call 0 1 3",
+            "hits",
+            "reset",
+            "hits",
+            "push",
+            "call 0 1 1",
+            "call 0 2 1",
+            "hits",
+            "pop",
+            "hits",
+        ]));
+        assert_eq!(bench.run_with(&all, Some(&shared.variable)).numbers, [1, 0, 0, 2, 0, 2]);
+        assert_eq!((shared.count(4096 + 1), shared.count(4096 + 2)), (4, 1));
+    }
+}
+
+#[test]
+fn counters_that_cannot_be_moved_are_gathered_and_the_remedy_is_said() {
+    for build in [prebuilt(&[INLINE]), Build { isolate: false, ..Build::default() }] {
+        let bench = Bench::new();
+        let shared = Shared::new(100_000, MODE_ENGINE);
+        let lib = bench.library("a", &build);
+        let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+        all.extend(script(["call 0 3 3", "gather", "call 0 3 1", "gather", "hits"]));
+        let ran = bench.run_with(&all, Some(&shared.variable));
+        assert_eq!(ran.numbers, [1]);
+        assert_eq!((shared.count(4096 + 3), shared.flag(4096 + 3)), (4, 1));
+        assert!(ran.stderr.contains("hitmap-clang") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+    }
+}
+
+// What goes wrong.
+
+#[test]
+fn a_library_that_does_not_fit_is_named_and_the_target_runs_on() {
+    for coverage in [INLINE, GUARDS] {
+        let bench = Bench::new();
+        let shared = Shared::new(4096, 0);
+        let small = bench.library("small", &Build::default());
+        let big = bench.library("big", &Build { edges: 5000, coverage: &[coverage], ..Build::default() });
+        let mut all = vec![with("rt", &runtime()), with("open", &small), with("open", &big)];
+        all.extend(script(["call 1 3 1", "call 0 3 1", "total", "hits", "modules"]));
+        let ran = bench.run_with(&all, Some(&shared.variable));
+        assert_eq!(ran.numbers, [10, 1, 2]);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("hitmap: big.so: 5000 edges are not counted: map full: 0 edges left"));
+        assert!(ran.stderr.contains("--map-edges "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_map_variable_without_its_descriptor_is_silent() {
+    let bench = Bench::new();
+    let lib = bench.library("a", &Build::default());
+    let all = [with("rt", &runtime()), with("open", &lib), "call 0 3 1".into(), "hits".into()];
+    let ran = bench.run_with(&all, Some("fd:987:00000000000000ff"));
+    assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![1], ""));
+}
+
+#[test]
+fn a_descriptor_that_is_no_region_is_said_once() {
+    let bench = Bench::new();
+    let lib = bench.library("a", &Build::default());
+    let all = [with("rt", &runtime()), with("open", &lib), "call 0 3 1".into(), "hits".into()];
+    let ran = bench.run_with(&all, Some("fd:2:00000000000000ff"));
+    assert_eq!(ran.numbers, [1]);
+    assert!(ran.stderr.contains("not a hitmap region") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+}
+
+#[test]
+fn a_second_runtime_says_so_and_hands_over_to_the_first() {
+    for how in ["rt", "rt-local"] {
+        for build in [Build::default(), guards(), prebuilt(&[GUARDS]), prebuilt(&[INLINE])] {
+            let bench = Bench::new();
+            let copy = bench.at("libhitmap_rt", "so");
+            std::fs::copy(runtime(), &copy).unwrap();
+            let lib = bench.library("a", &build);
+            let mut all = vec![with(how, &runtime()), with("second", &copy), with("open", &lib)];
+            all.extend(script(["call 0 3 300", "hits", "total"]));
+            let ran = bench.run(&all);
+            assert_eq!(ran.numbers, [1, 10]);
+            assert!(ran.stderr.contains("second runtime") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+        }
+    }
+}
