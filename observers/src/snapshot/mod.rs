@@ -96,10 +96,10 @@ impl Snapshot {
     /// See [`Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
         let (payload, rest) = frame::decode(bytes, frame::SNAPSHOT)?;
+        check_skippable(rest)?;
         let (wire, unread): (WireSnapshot<'_>, _) = postcard::take_from_bytes(payload)?;
-        let trailing = rest.len() + unread.len();
-        if trailing != 0 {
-            return Err(Malformed::Trailing { bytes: trailing });
+        if !unread.is_empty() {
+            return Err(Malformed::Trailing { bytes: unread.len() });
         }
         let modules = wire
             .modules
@@ -109,6 +109,18 @@ impl Snapshot {
         check_order(&modules)?;
         Ok(Snapshot { modules, meta: wire.meta.into_owned() })
     }
+}
+
+/// Whether `bytes` are nothing but sound frames that a later version allows us to skip.
+fn check_skippable(mut bytes: &[u8]) -> Result<(), Malformed> {
+    while !bytes.is_empty() {
+        match frame::decode_any(bytes) {
+            Ok((frame::SKIPPABLE.., _, rest)) => bytes = rest,
+            Ok(_) | Err(frame::FrameError::NotHitmap) => return Err(Malformed::Trailing { bytes: bytes.len() }),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn check_order(modules: &[ModuleMap]) -> Result<(), Malformed> {
