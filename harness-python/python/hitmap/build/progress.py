@@ -35,7 +35,7 @@ class Progress:
         if not self.live:
             self.say(line)
             return
-        width = os.get_terminal_size(self.stream.fileno()).columns if self.stream.isatty() else 80
+        width = os.get_terminal_size(self.stream.fileno()).columns or 80
         line = line[: max(width - 1, 20)]
         self.clear()
         self.stream.write(line)
