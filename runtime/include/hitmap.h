@@ -4,6 +4,11 @@
  * starting at 0. A map is one byte an edge, its hit class (0, 1, 2, 4, 8, 16, 32, 64 or 128: AFL's
  * count buckets). All functions may be called from any thread; calls are serialised by a lock.
  *
+ * The view is this process's own. In a map that another process can read (attached, or named in the
+ * environment) it is kept beside the counters, which stay as they are for their reader. There, after
+ * a reset or push, an edge is seen again when its counter has changed: one that stands where it
+ * stood (a guard at 255, 256 more hits of an inline counter, a flag without a counter) is missed.
+ *
  * Functions that return int give 0 or one of the negative codes below. */
 #ifndef HITMAP_H
 #define HITMAP_H
@@ -36,13 +41,14 @@ struct hitmap_module {
 
 /* HITMAP_ABI_VERSION of the library. */
 uint32_t hitmap_version(void);
-/* Joins the region behind a descriptor (the token names it); counts so far move along. */
+/* Joins the region behind a descriptor (the token names it); counts so far move along. To be called
+ * while no other thread runs instrumented code, as right after a fork. */
 int hitmap_attach(int fd, uint64_t token);
 /* Edges known now; grows when an instrumented library is loaded. */
 uint64_t hitmap_total(void);
 /* Edges hit since the last reset, push or restore. */
 uint64_t hitmap_hits(void);
-/* Forgets all hits of this process's view. */
+/* Forgets all hits of this process's view; views that were put aside stay. */
 void hitmap_reset(void);
 /* Puts the view aside and starts an empty one; nests without limit. */
 int hitmap_push(void);

@@ -12,8 +12,7 @@ use hitmap_wire::class;
 use hitmap_wire::identity;
 
 use crate::control::Control;
-use crate::guards::Plane;
-use crate::process::{self, Process};
+use crate::process::{self, Follower, Process};
 use crate::{exported, late, register, view};
 
 /// `HITMAP_ABI_VERSION`.
@@ -62,7 +61,7 @@ pub struct Table {
     pub merge: extern "C" fn(*const u8, usize) -> c_int,
     pub modules: extern "C" fn(*mut ModuleInfo, usize) -> usize,
     pub gather: extern "C" fn(),
-    pub follow: extern "C" fn(extern "C" fn(*const Plane)),
+    pub follow: extern "C" fn(Follower),
 }
 
 static OWN: Table = Table {
@@ -135,14 +134,12 @@ extern "C" fn attach(fd: c_int, token: u64) -> c_int {
         if same {
             return OK;
         }
-        // What has not joined yet finds the new region at once.
-        exported::join_pending(process);
+        late::refresh(process);
         view::sweep(process);
         process.use_region(region, true);
         for at in 0..process.parts.len() {
             register::enter(process, at);
         }
-        late::refresh(process);
         OK
     })
 }
@@ -239,19 +236,24 @@ fn describe(process: &Process, part: &register::Part) -> ModuleInfo {
 }
 
 extern "C" fn gather() {
-    fresh((), |process| {
-        if let Some(live) = process.live_now() {
-            view::gather(&process.parts, live);
+    locked((), |process| {
+        let Some(live) = process.live_now() else { return };
+        // The usual case costs the lock and no look at the loader.
+        if process.pending.is_empty() && !view::must_gather(&process.parts, live) {
+            return;
         }
+        late::refresh(process);
+        view::gather(&process.parts, live);
     });
 }
 
 /// The first runtime tells the second where its guards count, now and after every change.
-extern "C" fn follow(follower: extern "C" fn(*const Plane)) {
+extern "C" fn follow(follower: Follower) {
     locked((), |process| {
         process.followers.push(follower);
         if let Some(live) = process.live() {
-            follower(live.plane);
+            // SAFETY: planes are leaked.
+            unsafe { follower(live.plane) };
         }
     });
 }

@@ -54,8 +54,11 @@ pub fn publish(plane: &'static Plane) {
 }
 
 /// [`publish`] for a plane of another copy of the runtime in this process.
-pub extern "C" fn publish_foreign(plane: *const Plane) {
-    // SAFETY: planes are leaked by a runtime that is never unloaded.
+///
+/// # Safety
+/// `plane` must be null or a plane that is never freed.
+pub unsafe extern "C" fn publish_foreign(plane: *const Plane) {
+    // SAFETY: the caller's word; the runtime leaks its planes and is never unloaded.
     if let Some(plane) = unsafe { plane.as_ref() } {
         publish(plane);
     }

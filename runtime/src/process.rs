@@ -30,10 +30,13 @@ pub struct Process {
     /// Arrays of libraries without our stub that were announced one by one.
     pub pending: Vec<Arrays>,
     /// Second copies of the runtime whose callback must count where ours does.
-    pub followers: Vec<extern "C" fn(*const Plane)>,
+    pub followers: Vec<Follower>,
     /// The loader's counts of loaded and unloaded libraries when we looked last.
     pub loader: (u64, u64),
 }
+
+/// Told of every plane that goes live; called with planes that are never freed.
+pub type Follower = unsafe extern "C" fn(*const Plane);
 
 /// The region in use.
 #[derive(Clone, Copy)]
@@ -88,7 +91,8 @@ impl Process {
         }
         guards::publish(plane);
         for follower in &self.followers {
-            follower(plane);
+            // SAFETY: planes are leaked.
+            unsafe { follower(plane) };
         }
         self.live = Some(Live { region, shared, plane });
     }

@@ -267,6 +267,10 @@ pub fn enter(process: &mut Process, at: usize) {
     let Some(live) = process.live() else { return };
     let Process { parts, view, .. } = process;
     let part = &mut parts[at];
+    if part.alive && !part.control.is_null() {
+        // SAFETY: the library is loaded, so its control block is.
+        unsafe { (*part.control).leave = Some(crate::abi::library_leaves) };
+    }
     match modules::register(live.region, &part.module()) {
         Ok(base) => part.base = base,
         Err(refusal) => {
@@ -286,10 +290,6 @@ pub fn enter(process: &mut Process, at: usize) {
     }
     if !part.guards.is_null() && part.alive {
         count_from_now(part, live);
-    }
-    if part.alive && !part.control.is_null() {
-        // SAFETY: the library is loaded, so its control block is.
-        unsafe { (*part.control).leave = Some(crate::abi::library_leaves) };
     }
 }
 

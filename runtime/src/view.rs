@@ -188,6 +188,11 @@ pub fn gather(parts: &[Part], live: Live) {
     }
 }
 
+/// Whether any library's counters must be carried over.
+pub fn must_gather(parts: &[Part], live: Live) -> bool {
+    parts.iter().any(|part| stays(part, live))
+}
+
 fn stays(part: &Part, live: Live) -> bool {
     let inline = part.kind & GUARDS == 0;
     live.shared && part.alive && part.counted() && inline && !part.moved
@@ -205,23 +210,43 @@ pub fn remember(part: &mut Part, live: Live) {
 /// Marks the edges whose counter or flag is not what it was.
 fn differences(part: &mut Part, live: Live, view: &mut View) {
     let Some(first) = part.first.filter(|_| part.counted()) else { return };
-    let base = part.base as usize;
+    let (base, counted) = (part.base as usize, part.kind & COUNTERS != 0);
     let [seen_counts, seen_flags] = &mut part.seen;
-    for (i, (seen_count, seen_flag)) in seen_counts.iter_mut().zip(seen_flags).enumerate() {
-        // SAFETY: `seen` has one byte an edge, and the part's range lies within the region.
-        let (count, flag) = unsafe {
-            (live.region.counters().add(base + i).read_volatile(), live.region.flags().add(base + i).read_volatile())
-        };
-        if (count, flag) == (*seen_count, *seen_flag) {
+    let chunks = seen_counts.chunks_mut(CHUNK).zip(seen_flags.chunks_mut(CHUNK));
+    for (chunk, (seen_counts, seen_flags)) in chunks.enumerate() {
+        let (mut counts, mut flags) = ([0; CHUNK], [0; CHUNK]);
+        let len = seen_counts.len();
+        // SAFETY: `seen` has one byte an edge, the part's range lies within the region, and a chunk
+        // is no longer than the arrays. The bytes are copied out first, since they may change.
+        unsafe {
+            let at = base + chunk * CHUNK;
+            std::ptr::copy_nonoverlapping(live.region.counters().add(at), counts.as_mut_ptr(), len);
+            std::ptr::copy_nonoverlapping(live.region.flags().add(at), flags.as_mut_ptr(), len);
+        }
+        if counts[..len] == *seen_counts && flags[..len] == *seen_flags {
             continue;
         }
-        if count != *seen_count && (count != 0 || flag != 0) {
-            // A smaller counter was cleared or has wrapped; what it shows is the least it can mean.
-            let more = if count > *seen_count { count - *seen_count } else { count };
-            view.mark(first + i, if more == 0 { class::WRAPPED } else { class::of_count(more) });
-        } else if flag != 0 && *seen_flag == 0 {
-            view.mark(first + i, if part.kind & COUNTERS != 0 { class::WRAPPED } else { 1 });
+        for i in 0..len {
+            let class = class_of_change((seen_counts[i], seen_flags[i]), (counts[i], flags[i]), counted);
+            view.mark(first + chunk * CHUNK + i, class);
         }
-        (*seen_count, *seen_flag) = (count, flag);
+        seen_counts.copy_from_slice(&counts[..len]);
+        seen_flags.copy_from_slice(&flags[..len]);
+    }
+}
+
+const CHUNK: usize = 64;
+
+/// What a change of (counter, flag) shows. A counter that is smaller than it was has been cleared,
+/// or has wrapped: what it reads is the least that it can mean.
+fn class_of_change(was: (u8, u8), is: (u8, u8), counted: bool) -> Class {
+    if is.0 != was.0 {
+        let more = if is.0 > was.0 { is.0 - was.0 } else { is.0 };
+        return if more == 0 && is.1 != 0 { class::WRAPPED } else { class::of_count(more) };
+    }
+    match (was.1, is.1) {
+        (0, 1..) if counted => class::WRAPPED,
+        (0, 1..) => 1,
+        _ => 0,
     }
 }

@@ -3,6 +3,7 @@
  * arguments; `rt PATH` before any command that needs the runtime. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +24,15 @@ static void *open_library(const char *path, int how) {
   void *handle = dlopen(path, RTLD_NOW | how);
   if (!handle) fprintf(stderr, "driver: %s\n", dlerror()), _exit(9);
   return handle;
+}
+
+struct race { void (*function)(void); int times; volatile int done; };
+
+static void *racer(void *argument) {
+  struct race *race = argument;
+  for (int i = 0; i < race->times; i++) race->function();
+  __atomic_add_fetch(&race->done, 1, __ATOMIC_RELEASE);
+  return NULL;
 }
 
 static uint8_t saved[1 << 20];
@@ -46,6 +56,15 @@ int main(int argc, char **argv) {
       snprintf(name, sizeof name, "f%d", first);
       void (*f)(void) = (void (*)(void))need(libs[lib], name);
       while (times--) f();
+    }
+    else if (IS("race")) {                      /* two threads call f0 while this one reads */
+      sscanf(argv[i], "%*s %d %d", &lib, &times);
+      struct race race = {(void (*)(void))need(libs[lib], "f0"), times, 0};
+      pthread_t threads[2];
+      for (int t = 0; t < 2; t++) pthread_create(&threads[t], NULL, racer, &race);
+      uint64_t (*hits)(void) = (uint64_t (*)(void))need(rt, "hitmap_hits");
+      while (__atomic_load_n(&race.done, __ATOMIC_ACQUIRE) < 2) hits();
+      for (int t = 0; t < 2; t++) pthread_join(threads[t], NULL);
     }
     else if (IS("set")) { sscanf(argv[i], "%*s %d %d", &lib, &first); ((void (*)(int))need(libs[lib], "set"))(first); }
     else if (IS("get")) { sscanf(argv[i], "%*s %d", &lib); printf("%d\n", ((int (*)(void))need(libs[lib], "get"))()); }

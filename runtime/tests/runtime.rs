@@ -217,6 +217,13 @@ fn saved_views_are_restored_and_merged() {
     check(&guards(), &commands, &[0, 2, 0, 1, -2]);
 }
 
+#[test]
+fn threads_count_while_the_view_is_read() {
+    for build in [Build::default(), guards()] {
+        check(&build, &["race 0 200000", "hits", "reset", "call 0 0 1", "hits"], &[1, 1]);
+    }
+}
+
 // Another process.
 
 #[test]
