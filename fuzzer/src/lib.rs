@@ -1,1 +1,19 @@
-//! Engine.
+//! The engine of hitmap as a library, and its command line.
+//!
+//! In the order in which a campaign comes about: [`cli`] turns what was typed into [`settings`],
+//! [`launcher`] starts one engine process a core, [`engine`] schedules, mutates and judges,
+//! [`worker`] runs inputs in a Python fork server, [`finding`] names what went wrong and
+//! [`campaign`] keeps it all in a folder.
+
+#![deny(missing_docs)]
+
+pub mod campaign;
+pub mod cli;
+pub mod engine;
+pub mod error;
+pub mod finding;
+pub mod launcher;
+pub mod settings;
+pub mod worker;
+
+pub use launcher::Front;

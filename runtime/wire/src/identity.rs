@@ -51,7 +51,7 @@ impl std::fmt::Debug for Identity {
 }
 
 /// A library as the loader has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// The file it was loaded from; empty for the program itself.
     pub path: Vec<u8>,

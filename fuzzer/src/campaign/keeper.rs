@@ -1,0 +1,330 @@
+//! Acts on the engine's decisions: the one place of an engine that touches disk and clock.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use libafl::Error;
+use libafl::corpus::CorpusId;
+
+use hitmap_observers::history::History;
+use hitmap_observers::observer::Hit;
+use hitmap_observers::snapshot::{FeatureRecord, Meta, ModuleMap, Snapshot};
+use hitmap_wire::modules::Module;
+use hitmap_wire::outcome::Outcome;
+
+use super::folder::{Folder, module_id, split};
+use super::names::{self, Origin};
+use super::stats::Stats;
+use super::unix_time;
+use crate::engine::stage::{Acts, Found, Kept};
+use crate::finding::report::{Described, describe};
+use crate::finding::save::save;
+use crate::finding::symbolize::Symbolizer;
+use crate::launcher::message::{Message, Status};
+use crate::settings::Settings;
+
+/// A hit that was flagged this often and never came back is silenced.
+const FICKLE: u32 = 4;
+/// How often the launcher hears of an engine.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// How often coverage and statistics are saved.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+
+/// An entry of the queue, by its number in the corpus.
+#[derive(Clone, Debug)]
+struct Known {
+    number: usize,
+    name: String,
+    depth: usize,
+}
+
+/// One engine's memory of what it kept.
+pub struct Keeper {
+    settings: Settings,
+    index: usize,
+    folder: Folder,
+    /// Counters, written to `fuzzer_stats`.
+    pub stats: Stats,
+    /// Where the next kept input comes from; back to [`Origin::Mutant`] when it was taken.
+    pub origin: Origin,
+    /// Under what name a queue file without a record is being run again.
+    pub readopted: Option<String>,
+    entries: HashMap<CorpusId, Known>,
+    next_number: usize,
+    symbolizer: Symbolizer,
+    raw: HashSet<u64>,
+    fickle: HashMap<Hit, u32>,
+    of_findings: HashMap<u32, u8>,
+    stop: Arc<AtomicBool>,
+    began: Instant,
+    earlier: f64,
+    deadline: Option<Instant>,
+    last_status: (Instant, u64),
+    last_save: Instant,
+    execs_before: u64,
+}
+
+impl Keeper {
+    /// A keeper of engine number `index` that goes on where `stats` left off.
+    pub fn new(settings: &Settings, index: usize, folder: Folder, mut stats: Stats, stop: Arc<AtomicBool>) -> Keeper {
+        if stats.start_time == 0 {
+            stats.start_time = unix_time();
+        }
+        stats.timeout_ms = settings.timeout_ms;
+        stats.stability = 100.0;
+        stats.crashes = folder.findings("crashes");
+        stats.hangs = folder.findings("hangs");
+        let now = Instant::now();
+        Keeper {
+            index,
+            earlier: stats.run_time,
+            execs_before: stats.execs,
+            stats,
+            folder,
+            origin: Origin::Mutant(None),
+            readopted: None,
+            entries: HashMap::new(),
+            next_number: 0,
+            symbolizer: Symbolizer::default(),
+            raw: HashSet::new(),
+            fickle: HashMap::new(),
+            of_findings: HashMap::new(),
+            stop,
+            began: now,
+            deadline: settings.max_time.map(|s| now + Duration::from_secs_f64(s.clamp(0.0, 1e9))),
+            last_status: (now, 0),
+            last_save: now,
+            settings: settings.clone(),
+        }
+    }
+
+    /// The engine's name, and its folder's.
+    pub fn name(index: usize) -> String {
+        format!("w{index}")
+    }
+
+    /// Takes up an entry of an earlier session.
+    pub fn adopt(&mut self, id: CorpusId, name: String) {
+        let number = names::number(&name).unwrap_or(0);
+        let depth = names::parent(&name)
+            .and_then(|parent| self.entries.values().find(|e| e.number == parent))
+            .map_or(0, |parent| parent.depth + 1);
+        self.next_number = self.next_number.max(number + 1);
+        self.entries.insert(id, Known { number, name, depth });
+        self.stats.corpus = self.entries.len();
+        self.stats.max_depth = self.stats.max_depth.max(depth);
+    }
+
+    /// Numbers below this one are taken, whatever became of the entry.
+    pub fn reserve(&mut self, number: usize) {
+        self.next_number = self.next_number.max(number + 1);
+    }
+
+    /// A queue file that was run again and brought nothing.
+    pub fn drop_readopted(&mut self) {
+        if let Some(name) = self.readopted.take() {
+            self.folder.forget(&name);
+        }
+    }
+
+    /// Whether to stop: asked to, or out of time.
+    pub fn must_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether it was somebody else who asked to stop.
+    pub fn was_interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds of all sessions.
+    fn millis(&self) -> u64 {
+        ((self.earlier + self.began.elapsed().as_secs_f64()) * 1000.0) as u64
+    }
+
+    /// Takes over what the loop knows better.
+    pub fn note(&mut self, history: &History, modules: &[Module], scheduled: Option<CorpusId>) {
+        self.stats.edges = history.covered();
+        self.stats.total_edges = modules.iter().filter(|m| !m.is_refused()).map(|m| u64::from(m.edges)).sum();
+        self.stats.cur_item = scheduled.and_then(|id| self.entries.get(&id)).map_or(0, |e| e.number);
+        self.stats.unstable_edges = self.fickle.iter().filter(|(_, n)| **n >= FICKLE).count();
+        let all = (history.covered() as usize + self.stats.unstable_edges).max(1) as f64;
+        self.stats.stability = 100.0 * (1.0 - self.stats.unstable_edges as f64 / all);
+    }
+
+    /// Whether it is time to save.
+    pub fn save_is_due(&self) -> bool {
+        self.last_save.elapsed() >= SAVE_EVERY
+    }
+
+    /// Saves coverage and statistics.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn save(&mut self, history: &History, modules: &[Module]) -> Result<(), Error> {
+        self.last_save = Instant::now();
+        self.stats.run_time = self.earlier + self.began.elapsed().as_secs_f64();
+        let command = format!("{} fuzz {}", self.settings.hitmap, self.settings.harness);
+        self.stats.write(self.folder.path(), &self.settings.harness, &command)?;
+        let class = |edge: u32| history.class(edge).max(self.of_findings.get(&edge).copied().unwrap_or(0));
+        let all: Vec<Hit> = modules
+            .iter()
+            .filter(|m| !m.is_refused())
+            .flat_map(Module::range)
+            .map(|edge| (edge, class(edge)))
+            .filter(|(_, class)| *class != 0)
+            .collect();
+        let path = self.folder.path().join("coverage.hitmap");
+        self.snapshot(&all, modules).and_then(|s| s.save(path).map_err(|e| Error::unknown(e.to_string())))?;
+        self.folder.sync()?;
+        Ok(())
+    }
+
+    fn snapshot(&self, hits: &[Hit], modules: &[Module]) -> Result<Snapshot, Error> {
+        let mut maps = Vec::new();
+        for module in modules.iter().filter(|m| !m.is_refused()) {
+            let hits = split(hits, std::slice::from_ref(module)).pop().map(|(_, hits)| hits).unwrap_or_default();
+            maps.push(ModuleMap::new(module_id(module), hits).map_err(|e| Error::unknown(e.to_string()))?);
+        }
+        let meta = Meta {
+            created: unix_time(),
+            tool: format!("hitmap {}", env!("CARGO_PKG_VERSION")),
+            harness: self.settings.harness.clone(),
+            executions: self.stats.execs,
+            ..Meta::default()
+        };
+        Snapshot::new(maps, meta).map_err(|e| Error::unknown(e.to_string()))
+    }
+
+    fn number_of(&self, parent: Option<CorpusId>) -> Option<usize> {
+        self.entries.get(&parent?).map(|e| e.number)
+    }
+}
+
+impl Acts for Keeper {
+    fn kept(&mut self, new: Kept<'_>) -> Result<(), Error> {
+        let origin = std::mem::replace(&mut self.origin, Origin::Mutant(None));
+        let millis = self.millis();
+        let execs = self.execs_before + new.execs;
+        let (number, name) = match self.readopted.take() {
+            Some(name) => (names::number(&name).unwrap_or(self.next_number), name),
+            None => {
+                let origin = match origin {
+                    Origin::Mutant(_) => Origin::Mutant(self.number_of(new.parent)),
+                    other => other,
+                };
+                match origin {
+                    Origin::Peer { .. } => self.stats.corpus_imported += 1,
+                    Origin::Mutant(_) => self.stats.corpus_found += 1,
+                    Origin::Seed(_) => {}
+                }
+                let name = names::queue(self.next_number, &origin, millis, execs, new.new_edge);
+                self.folder.keep_input(&name, new.input)?;
+                (self.next_number, name)
+            }
+        };
+        let parent = new.parent.and_then(|p| self.entries.get(&p));
+        let depth = parent.map_or(0, |p| p.depth + 1);
+        let record = FeatureRecord {
+            name: name.clone(),
+            parents: parent.map(|p| p.name.clone()).into_iter().collect(),
+            found_execs: execs,
+            found_ms: millis,
+            run_nanos: new.nanos,
+            len: new.input.len() as u32,
+            ..FeatureRecord::default()
+        };
+        self.folder.record(record, new.hits, new.modules)?;
+        self.next_number = self.next_number.max(number + 1);
+        self.entries.insert(new.id, Known { number, name, depth });
+        self.stats.corpus = self.entries.len();
+        self.stats.max_depth = self.stats.max_depth.max(depth);
+        self.stats.last.0 = unix_time();
+        self.stats.cycles_wo_finds = 0;
+        self.stats.slowest_ms = self.stats.slowest_ms.max(new.nanos / 1_000_000);
+        Ok(())
+    }
+
+    fn is_known(&mut self, raw: u64) -> bool {
+        self.raw.contains(&raw)
+    }
+
+    fn found(&mut self, found: Found<'_>) -> Result<(), Error> {
+        let again = found.again.evidence.as_deref();
+        // What a fresh child shows is told; a finding that did not come back is told as it was seen.
+        let told = again.filter(|e| e.outcome == found.first.outcome).unwrap_or(found.first);
+        self.raw.insert(found.first.raw);
+        self.raw.extend(again.map(|e| e.raw));
+        let execs = self.execs_before + found.execs;
+        let Described { mut report, traceback } = describe(told, &mut self.symbolizer, found.modules);
+        report.reproduces = again.is_some_and(|e| e.outcome == found.first.outcome);
+        report.harness = self.settings.harness.clone();
+        report.found_execs = execs;
+        report.found_seconds = self.millis() / 1000;
+        for (edge, class) in found.hits {
+            let old = self.of_findings.entry(*edge).or_insert(0);
+            *old = (*old).max(*class);
+        }
+        let coverage = self.snapshot(found.hits, found.modules)?.encode();
+        let findings = self.settings.out.join("findings");
+        let (outcome, signal) = (told.outcome, told.signal);
+        let title = report.title.clone();
+        let described = Described { report, traceback };
+        let (path, new) = save(&findings, described, found.input, Some(&coverage), &self.settings.hitmap)?;
+        if new {
+            let hang = outcome == Outcome::Timeout;
+            let (kind, id) = if hang { ("hangs", self.stats.hangs) } else { ("crashes", self.stats.crashes) };
+            let name = names::finding(id, signal, self.number_of(found.parent), self.millis(), execs);
+            self.folder.keep_finding(kind, &name, found.input)?;
+            if hang {
+                (self.stats.hangs, self.stats.last.2) = (id + 1, unix_time());
+            } else {
+                (self.stats.crashes, self.stats.last.1) = (id + 1, unix_time());
+                self.stats.execs_at_crash = execs;
+            }
+            Message::Finding { title, folder: path.to_string_lossy().into_owned() }.send();
+        }
+        Ok(())
+    }
+
+    fn fickle(&mut self, hit: Hit) -> bool {
+        let times = self.fickle.entry(hit).or_insert(0);
+        *times += 1;
+        *times == FICKLE
+    }
+
+    fn tick(&mut self, execs: u64) -> bool {
+        self.stats.execs = self.execs_before + execs;
+        let elapsed = self.last_status.0.elapsed();
+        if elapsed >= STATUS_EVERY {
+            self.stats.execs_per_sec = (execs - self.last_status.1.min(execs)) as f64 / elapsed.as_secs_f64();
+            self.last_status = (Instant::now(), execs);
+            self.send_status();
+        }
+        self.must_stop()
+    }
+}
+
+impl Keeper {
+    /// Tells the launcher where the engine is.
+    pub fn send_status(&self) {
+        Message::Status(Status {
+            engine: self.index,
+            execs: self.stats.execs,
+            execs_per_sec: self.stats.execs_per_sec,
+            edges: self.stats.edges,
+            total_edges: self.stats.total_edges,
+            corpus: self.stats.corpus,
+            stability: self.stats.stability,
+        })
+        .send();
+    }
+
+    /// Where the engine keeps its things.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().into()
+    }
+}

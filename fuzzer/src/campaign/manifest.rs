@@ -1,0 +1,233 @@
+//! `campaign.json`: what a campaign is, so that a later session takes up this one and no other.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use hitmap_wire::modules::Module;
+
+use super::{replace_file, unix_time};
+use crate::error::Failure;
+use crate::settings::Settings;
+
+const FILE: &str = "campaign.json";
+const FORMAT: u32 = 1;
+
+/// What a campaign is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this file.
+    pub format: u32,
+    /// The hitmap that made it.
+    pub hitmap: String,
+    /// The harness, as `FILE.py` or `FILE.py:NAME`.
+    pub harness: String,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// The generator's seed.
+    pub seed: u64,
+    /// The interpreter.
+    pub python: String,
+    /// Wall time of one input, in milliseconds.
+    pub timeout_ms: u64,
+    /// Memory of one input, in MiB.
+    pub memory_mb: u64,
+    /// The instrumented libraries.
+    pub modules: Vec<Build>,
+}
+
+/// One instrumented library, as built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// Its file name.
+    pub name: String,
+    /// Its build-id, hex.
+    pub identity: String,
+    /// Its edges.
+    pub edges: u32,
+}
+
+impl Build {
+    /// What is kept of a module.
+    pub fn of(module: &Module) -> Build {
+        Build { name: module.name().into(), identity: module.identity.to_string(), edges: module.edges }
+    }
+}
+
+impl Manifest {
+    /// The manifest of a new campaign.
+    pub fn new(settings: &Settings) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            hitmap: env!("CARGO_PKG_VERSION").into(),
+            harness: settings.harness.clone(),
+            created: unix_time(),
+            seed: settings.seed,
+            python: settings.python.clone(),
+            timeout_ms: settings.timeout_ms,
+            memory_mb: settings.memory_mb,
+            modules: Vec::new(),
+        }
+    }
+
+    /// Reads the manifest of the campaign in `out`; `None` when there is no campaign yet.
+    ///
+    /// # Errors
+    /// When `out` holds something else, or a manifest that cannot be used.
+    pub fn open(out: &Path) -> Result<Option<Manifest>, Failure> {
+        let path = out.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Self::absent(out).map(|()| None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(Failure::usage(format!("{}: not a folder; name another with -o", out.display())));
+            }
+            Err(e) => return Err(Failure::file("cannot read", &path)(e)),
+        };
+        let manifest: Manifest = serde_json::from_str(&text).map_err(|e| {
+            Failure::usage(format!("{}: not a hitmap campaign ({e}); name another folder with -o", path.display()))
+        })?;
+        if manifest.format != FORMAT {
+            return Err(Failure::usage(format!(
+                "{}: made by hitmap {} in format {}, this one reads format {FORMAT}; start anew with another -o",
+                path.display(),
+                manifest.hitmap,
+                manifest.format
+            )));
+        }
+        Ok(Some(manifest))
+    }
+
+    fn absent(out: &Path) -> Result<(), Failure> {
+        match std::fs::read_dir(out) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Failure::file("cannot use", out)(e)),
+            Ok(mut entries) => match entries.next() {
+                None => Ok(()),
+                Some(_) => Err(Failure::usage(format!(
+                    "{}: neither empty nor a hitmap campaign; name another folder with -o",
+                    out.display()
+                ))),
+            },
+        }
+    }
+
+    /// Whether a session with these settings may take the campaign up.
+    ///
+    /// # Errors
+    /// When the harness is another one.
+    pub fn check(&self, settings: &Settings) -> Result<(), Failure> {
+        if self.harness == settings.harness {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{}: a campaign of {}, not of {}; name another folder with -o",
+            settings.out.display(),
+            self.harness,
+            settings.harness
+        )))
+    }
+
+    /// Whether `modules` are the builds that the campaign began with.
+    ///
+    /// # Errors
+    /// When a library of the same name is another build.
+    pub fn check_builds<'a>(&self, out: &Path, modules: impl IntoIterator<Item = &'a Module>) -> Result<(), Failure> {
+        for now in modules.into_iter().map(Build::of) {
+            let before: Vec<&Build> = self.modules.iter().filter(|b| b.name == now.name).collect();
+            if let Some(other) = before.first().filter(|_| !before.iter().any(|b| b.identity == now.identity)) {
+                return Err(Failure::usage(format!(
+                    "{}: a campaign of another build of {}: it began with {}, now it is {}; \
+                     its edges cannot be compared, so start anew with another -o (and -i {} to keep the inputs)",
+                    out.display(),
+                    now.name,
+                    other.identity,
+                    now.identity,
+                    out.join("w0/queue").display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds libraries that are new; says whether any was.
+    pub fn add_builds<'a>(&mut self, modules: impl IntoIterator<Item = &'a Module>) -> bool {
+        let before = self.modules.len();
+        for build in modules.into_iter().map(Build::of) {
+            if !self.modules.contains(&build) {
+                self.modules.push(build);
+            }
+        }
+        self.modules.len() > before
+    }
+
+    /// Writes it into `out`, which is made if need be.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn save(&self, out: &Path) -> Result<(), Failure> {
+        let refuse = |e| Failure::usage(format!("cannot write to {}: {e}; name another folder with -o", out.display()));
+        std::fs::create_dir_all(out).map_err(refuse)?;
+        let text = serde_json::to_vec_pretty(self).map_err(|e| Failure::internal(e.to_string()))?;
+        let refuse = |e| Failure::usage(format!("cannot write to {}: {e}; name another folder with -o", out.display()));
+        replace_file(&out.join(FILE), &text).map_err(refuse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hitmap_wire::identity::Identity;
+
+    fn module(name: &str, identity: &[u8]) -> Module {
+        Module {
+            identity: Identity::new(identity),
+            path: format!("/x/{name}"),
+            kind: 3,
+            base: 4096,
+            edges: 9,
+            load_bias: 0,
+            pc_table: 0,
+        }
+    }
+
+    #[test]
+    fn a_campaign_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        assert_eq!(Manifest::open(&out).unwrap(), None);
+        let manifest = Manifest::new(&Settings::for_test(&out));
+        manifest.save(&out).unwrap();
+        assert_eq!(Manifest::open(&out).unwrap(), Some(manifest));
+    }
+
+    #[test]
+    fn foreign_folders_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("thesis.tex"), "x").unwrap();
+        let refused = Manifest::open(folder.path()).unwrap_err();
+        assert!(refused.message.contains("nor a hitmap campaign"), "{refused}");
+        std::fs::write(folder.path().join(FILE), "{}").unwrap();
+        assert!(Manifest::open(folder.path()).is_err());
+    }
+
+    #[test]
+    fn another_build_is_refused_by_name() {
+        let settings = Settings::for_test("/o".as_ref());
+        let mut manifest = Manifest::new(&settings);
+        assert!(manifest.add_builds(&[module("a.so", &[1])]));
+        assert!(!manifest.add_builds(&[module("a.so", &[1])]));
+        assert!(manifest.check_builds(&settings.out, &[module("a.so", &[1]), module("b.so", &[9])]).is_ok());
+        let refused = manifest.check_builds(&settings.out, &[module("a.so", &[2])]).unwrap_err();
+        assert!(refused.message.contains("began with 01, now it is 02"), "{refused}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_manifest_is_safe(bytes: Vec<u8>) {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(FILE), bytes).unwrap();
+            let _ = Manifest::open(folder.path());
+        }
+    }
+}

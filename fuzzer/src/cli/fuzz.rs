@@ -1,0 +1,199 @@
+//! `hitmap fuzz`: from what was typed to [`Settings`], in one place.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::campaign::manifest::Manifest;
+use crate::engine::session::{read_seeds, read_tokens};
+use crate::error::Failure;
+use crate::finding::save::shell_quote;
+use crate::launcher::{self, Front};
+use crate::settings::Settings;
+
+/// What the user typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hitmap fuzz harness.py -i corpora/json -x corpora/json.dict --max-time 60
+  hitmap fuzz harness.py:parse -o out/parse -j 4
+
+Run again on the same -o to go on where it stopped; nothing that is known is run again.")]
+pub struct Typed {
+    /// The harness: a Python file, and a name in it when it has several
+    #[arg(value_name = "HARNESS.py[:NAME]")]
+    harness: String,
+    /// A folder of seed inputs, or one file; may be given again
+    #[arg(short = 'i', long = "seeds", value_name = "SEEDS")]
+    seeds: Vec<PathBuf>,
+    /// The campaign folder
+    #[arg(short = 'o', long = "out", value_name = "OUT", default_value = "out")]
+    out: PathBuf,
+    /// Engine processes, one a core
+    #[arg(short = 'j', long = "workers", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: u16,
+    /// A dictionary in AFL's syntax; may be given again
+    #[arg(short = 'x', long = "dict", value_name = "DICT")]
+    dictionaries: Vec<PathBuf>,
+    /// Time limit of one input, in milliseconds
+    #[arg(short = 't', long = "timeout", value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout_ms: u64,
+    /// Memory limit of one input, in MiB above what the harness has after import; 0 for none
+    #[arg(short = 'm', long = "memory", value_name = "MB", default_value_t = 2048)]
+    memory_mb: u64,
+    /// Stop after this many seconds
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    max_time: Option<f64>,
+    /// Stop after this many executions, of all engines together
+    #[arg(long, value_name = "N")]
+    max_execs: Option<u64>,
+    /// Seed of the random generator; chosen by the clock when it is left out
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Edges that the map holds
+    #[arg(long, value_name = "N", default_value_t = hitmap_wire::region::DEFAULT_EDGES, value_parser = clap::value_parser!(u32).range(1..=(hitmap_wire::region::MAX_EDGES as i64)))]
+    map_edges: u32,
+    /// The longest input that is made, in bytes
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=(8 << 20)))]
+    max_len: u32,
+    /// `fork` runs many inputs in a forked child; `exec` forks one for each
+    #[arg(long, value_name = "HOW", default_value = "fork")]
+    isolation: Isolation,
+    /// The Python interpreter that runs the harness
+    #[arg(long, value_name = "PATH")]
+    python: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Isolation {
+    Fork,
+    Exec,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_string())?;
+    if seconds.is_finite() && seconds > 0.0 { Ok(seconds) } else { Err("not a positive number of seconds".into()) }
+}
+
+/// Runs a campaign session.
+///
+/// # Errors
+/// With a message for the user, before anything is written when the input is bad.
+pub fn run(typed: Typed, front: &Front, stop: Arc<AtomicBool>) -> Result<i32, Failure> {
+    let settings = settings(typed, front)?;
+    // All of this is checked again by the engine, which reads it; here it fails before any process is
+    // started.
+    read_seeds(&settings)?;
+    read_tokens(&settings.dictionaries)?;
+    if let Some(manifest) = Manifest::open(&settings.out)? {
+        manifest.check(&settings)?;
+    }
+    check_writable(&settings.out)?;
+    launcher::run(&settings, front, stop)
+}
+
+fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
+    let by_clock = crate::campaign::unix_time() ^ u64::from(std::process::id()) << 32;
+    Ok(Settings {
+        harness: absolute_harness(&typed.harness)?,
+        seeds: typed.seeds,
+        out: typed.out,
+        workers: typed.workers.into(),
+        dictionaries: typed.dictionaries,
+        timeout_ms: typed.timeout_ms,
+        memory_mb: typed.memory_mb,
+        runs_per_child: match typed.isolation {
+            Isolation::Fork => crate::worker::limits::Limits::default().runs_per_child,
+            Isolation::Exec => 1,
+        },
+        max_time: typed.max_time,
+        max_execs: typed.max_execs,
+        seed: typed.seed.unwrap_or(by_clock),
+        map_edges: typed.map_edges,
+        max_len: typed.max_len as usize,
+        python: typed.python.unwrap_or_else(|| front.python.to_string_lossy().into_owned()),
+        hitmap: as_typed(front),
+    })
+}
+
+/// The command that starts hitmap, as a user would type it.
+pub fn as_typed(front: &Front) -> String {
+    let words: Vec<String> = front.hitmap.iter().map(|word| shell_quote(&word.to_string_lossy())).collect();
+    let words = words.join(" ");
+    // `PREFIX/bin/python -m hitmap` has its script beside the interpreter.
+    let script =
+        words.strip_suffix(" -m hitmap").and_then(|python| Path::new(python).parent()).map(|p| p.join("hitmap"));
+    match script {
+        Some(script) if script.is_file() => relative(&script).to_string_lossy().into_owned(),
+        _ => words,
+    }
+}
+
+/// A path below the current folder without that folder's name.
+fn relative(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).map(Path::to_path_buf).unwrap_or_else(|_| path.into())
+}
+
+/// `FILE.py[:NAME]` with the file's absolute path, so that a campaign knows its harness again.
+///
+/// # Errors
+/// When there is no such file.
+pub fn absolute_harness(typed: &str) -> Result<String, Failure> {
+    let (file, name) = match typed.rsplit_once(':') {
+        Some((file, name)) if !name.contains('/') => (file, Some(name)),
+        _ => (typed, None),
+    };
+    let path = std::fs::canonicalize(file).map_err(|e| {
+        Failure::usage(format!(
+            "{file}: {e}; name a Python file that defines a harness, as in harness.py or harness.py:NAME"
+        ))
+    })?;
+    if path.is_dir() {
+        return Err(Failure::usage(format!("{file}: a folder; name a Python file that defines a harness")));
+    }
+    let path = path.to_str().ok_or_else(|| Failure::usage(format!("{file}: its path is not UTF-8")))?;
+    Ok(name.map_or_else(|| path.to_string(), |name| format!("{path}:{name}")))
+}
+
+/// Whether `out`, or the nearest folder above it that exists, can be written.
+fn check_writable(out: &Path) -> Result<(), Failure> {
+    let mut nearest = out;
+    while !nearest.exists() {
+        nearest = match nearest.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+    }
+    let refuse =
+        |why: String| Failure::usage(format!("cannot write to {}: {why}; name another folder with -o", out.display()));
+    if !nearest.is_dir() {
+        return Err(refuse(format!("{} is not a folder", nearest.display())));
+    }
+    // Asking is not enough: root may do what the file system then refuses.
+    let probe = nearest.join(format!(".hitmap-probe-{}", std::process::id()));
+    std::fs::File::create(&probe).map_err(|e| refuse(e.to_string()))?;
+    let _ = std::fs::remove_file(probe);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn harnesses_are_absolute() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().canonicalize().unwrap().join("h.py");
+        std::fs::write(&file, "").unwrap();
+        let text = file.to_str().unwrap();
+        assert_eq!(absolute_harness(text).unwrap(), text);
+        assert_eq!(absolute_harness(&format!("{text}:f")).unwrap(), format!("{text}:f"));
+        assert!(absolute_harness("/nowhere.py").unwrap_err().message.contains("name a Python file"));
+    }
+
+    #[test]
+    fn seconds_are_positive() {
+        assert_eq!(seconds("1.5"), Ok(1.5));
+        assert!(["0", "-1", "inf", "NaN", "x"].iter().all(|text| seconds(text).is_err()));
+    }
+}

@@ -1,0 +1,125 @@
+//! The command line: what the user typed, checked and turned into what the program means.
+//!
+//! One command line, reached from the cargo binary and from the Python package.
+
+pub mod engine;
+pub mod fuzz;
+pub mod replay;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Failure, exit};
+use crate::launcher::Front;
+
+/// Coverage-guided fuzzing of C++ libraries that are used from Python.
+#[derive(Debug, Parser)]
+#[command(name = "hitmap", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hitmap build ujson==5.1.0                    build a package with coverage
+  hitmap fuzz harness.py -i corpora/json       fuzz it on one core
+  hitmap fuzz harness.py -o out -j 8           go on, on eight cores
+  hitmap replay out/findings/*/input           run a finding again
+
+Exit codes: 0 no finding, 1 findings, 2 interrupted, 3 internal error, 4 usage.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Fuzz a harness; run again on the same folder to go on.
+    Fuzz(fuzz::Typed),
+    /// Run inputs again, each in a fresh process, and show what becomes of them.
+    Replay(replay::Typed),
+    /// Build a package or a source tree with coverage (see `hitmap build --help`).
+    #[command(disable_help_flag = true)]
+    Build(Forwarded),
+    /// Print the compile and link flags for any build system (see `hitmap flags --help`).
+    #[command(disable_help_flag = true)]
+    Flags(Forwarded),
+    /// One engine of a campaign; started by `hitmap fuzz`.
+    #[command(hide = true)]
+    Engine(engine::Typed),
+}
+
+/// Arguments of a verb that the Python package implements.
+#[derive(Debug, clap::Args)]
+struct Forwarded {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Runs the command line and returns its exit code. `arguments` begin with the program's name.
+pub fn main(arguments: Vec<OsString>, front: Front) -> i32 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::CLEAN };
+        }
+    };
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments.verb, &front)));
+    match ran {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => {
+            eprintln!("hitmap: {failure}");
+            failure.code
+        }
+        Err(_) => {
+            eprintln!("hitmap: internal error, see above; please report it with what you typed");
+            exit::INTERNAL
+        }
+    }
+}
+
+fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
+    match verb {
+        Verb::Fuzz(typed) => fuzz::run(typed, front, stop_flag()?),
+        Verb::Replay(typed) => replay::run(&typed, front),
+        Verb::Build(forwarded) => python(front, "build", forwarded),
+        Verb::Flags(forwarded) => python(front, "flags", forwarded),
+        Verb::Engine(typed) => engine::run(typed, stop_flag()?),
+    }
+}
+
+/// A flag that Ctrl-C and SIGTERM raise.
+fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
+        .map_err(|e| Failure::internal(format!("cannot listen for Ctrl-C: {e}")))?;
+    Ok(stop)
+}
+
+fn python(front: &Front, verb: &str, forwarded: Forwarded) -> Result<i32, Failure> {
+    let mut command = std::process::Command::new(&front.python);
+    command.args(["-m", "hitmap.build"]);
+    if verb != "build" {
+        command.arg(verb);
+    }
+    let status = command.args(forwarded.arguments).status().map_err(|e| {
+        Failure::usage(format!(
+            "cannot start {}: {e}; it must be a Python with hitmap installed",
+            front.python.to_string_lossy()
+        ))
+    })?;
+    Ok(status.code().unwrap_or(exit::INTERNAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,70 @@
+//! The engine: one process that schedules, mutates, runs, judges and keeps.
+//!
+//! LibAFL is met in this folder and nowhere else in the crate; its type parameters are spelled once,
+//! here. In the order of the loop: [`scheduler`] picks a testcase, [`stage`] mutates it and has the
+//! mutants run in batches, [`executor`] runs again what was flagged, feedback and [`objective`] judge.
+
+pub mod executor;
+pub mod objective;
+pub mod rand;
+pub mod scheduler;
+pub mod session;
+pub mod stage;
+
+use libafl::corpus::InMemoryCorpus;
+use libafl::events::SimpleEventManager;
+use libafl::fuzzer::{NopInputFilter, StdFuzzer};
+use libafl::inputs::{BytesInput, BytesInputConverter};
+use libafl::monitors::NopMonitor;
+use libafl::mutators::{HavocScheduledMutator, Mutator, Tokens, havoc_mutations, tokens_mutations};
+use libafl::state::StdState;
+use libafl::{Error, HasMetadata};
+use libafl_bolts::tuples::{Merge, tuple_list_type};
+
+use hitmap_observers::feedback::NoveltyFeedback;
+use hitmap_observers::observer::TouchedObserver;
+
+/// What every run is seen by.
+pub type Observers = tuple_list_type!(TouchedObserver);
+/// Corpus, generator, counters. Queue files are written by the campaign, so LibAFL's corpus lives in
+/// memory: its on-disk ones keep three files an entry under names of their own.
+pub type State = StdState<InMemoryCorpus<BytesInput>, BytesInput, rand::Xoshiro, InMemoryCorpus<BytesInput>>;
+/// Events go nowhere: engines exchange through the campaign folder.
+pub type Manager = SimpleEventManager<BytesInput, NopMonitor, State>;
+/// LibAFL's fuzzer over our scheduler, feedback and objective.
+pub type Fuzzer = StdFuzzer<
+    scheduler::FavouredScheduler,
+    NoveltyFeedback,
+    BytesInputConverter,
+    NopInputFilter,
+    objective::FindingFeedback,
+>;
+/// LibAFL's havoc, with tokens when there is a dictionary.
+pub type Havoc = Box<dyn Mutator<BytesInput, State>>;
+
+/// Mutations that are stacked at the most, as a power of two: shallow stacks make a mutant four times
+/// cheaper than LibAFL's default of 7 and find as much per run.
+const STACK_POWER: usize = 4;
+
+/// The mutator, and the dictionary's tokens put where it looks for them.
+pub fn havoc(state: &mut State, tokens: Tokens) -> Havoc {
+    if tokens.is_empty() {
+        return Box::new(HavocScheduledMutator::with_max_stack_pow(havoc_mutations(), STACK_POWER));
+    }
+    state.add_metadata(tokens);
+    let mutations = havoc_mutations().merge(tokens_mutations());
+    Box::new(HavocScheduledMutator::with_max_stack_pow(mutations, STACK_POWER))
+}
+
+/// A state over an empty corpus.
+///
+/// # Errors
+/// What LibAFL reports.
+pub fn state(seed: u64, feedback: &mut NoveltyFeedback, max_len: usize) -> Result<State, Error> {
+    use libafl::state::HasMaxSize;
+    let mut objective = objective::FindingFeedback;
+    let rand = rand::Xoshiro::new(seed);
+    let mut state = StdState::new(rand, InMemoryCorpus::new(), InMemoryCorpus::new(), feedback, &mut objective)?;
+    state.set_max_size(max_len);
+    Ok(state)
+}

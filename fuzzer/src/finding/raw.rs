@@ -1,0 +1,116 @@
+//! The cheap first look at a finding: a hash of raw addresses, so that a shallow bug that is hit a
+//! thousand times is named once.
+
+use hitmap_wire::batch::{Crash, FRAMES};
+use hitmap_wire::identity::{Identity, Loaded};
+use hitmap_wire::modules::Module;
+use hitmap_wire::outcome::Outcome;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Frames that count, from the innermost.
+const DEPTH: usize = 16;
+
+/// A place in code that is the same in every process: library and offset in its file.
+pub type Place = (Identity, u64);
+
+/// Where `address` lies, by the child's own list of files and, for libraries that came later, by the
+/// module table.
+pub fn place(address: u64, objects: &[Loaded], modules: &[Module]) -> Option<Place> {
+    let listed = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address));
+    if let Some(object) = listed {
+        return Some((object.identity, address.wrapping_sub(object.bias)));
+    }
+    // A module's record has no end; the nearest start below the address is its library.
+    modules
+        .iter()
+        .filter(|m| m.load_bias != 0 && m.load_bias <= address)
+        .max_by_key(|m| m.load_bias)
+        .map(|m| (m.identity, address - m.load_bias))
+        .filter(|(_, offset)| *offset < 1 << 32)
+}
+
+/// The hash of a child's death.
+///
+/// A crash is named by its innermost frames. A time-out or a full memory is caught at a chance
+/// place, so it is named by the outermost frame in an instrumented library: the call that did not
+/// come back. Of endless recursion only the set of places counts, because the depth is chance.
+pub fn of_crash(
+    outcome: Outcome,
+    status: Option<i32>,
+    crash: Option<&Crash>,
+    objects: &[Loaded],
+    modules: &[Module],
+) -> u64 {
+    let places: Vec<Place> = crash
+        .map(|c| c.frames.iter().filter_map(|address| place(*address, objects, modules)).collect())
+        .unwrap_or_default();
+    let chosen: Vec<Place> = if matches!(outcome, Outcome::Timeout | Outcome::OutOfMemory) {
+        let instrumented = |p: &&Place| modules.iter().any(|m| m.identity == p.0);
+        places.iter().rfind(instrumented).copied().into_iter().collect()
+    } else if crash.is_some_and(|c| c.frames.len() == FRAMES) {
+        let mut set = places;
+        set.sort_unstable();
+        set.dedup();
+        set
+    } else {
+        places.into_iter().take(DEPTH).collect()
+    };
+    let mut hash = Xxh3::new();
+    hash.update(&[outcome as u8]);
+    let by_chance = matches!(outcome, Outcome::Timeout | Outcome::OutOfMemory);
+    if !by_chance {
+        hash.update(&status.unwrap_or(0).to_le_bytes());
+    }
+    for (identity, offset) in &chosen {
+        hash.update(identity.as_bytes());
+        hash.update(&offset.to_le_bytes());
+    }
+    hash.digest()
+}
+
+/// The hash of an exception: the child's hash of type and Python frames, told apart by outcome.
+pub fn of_exception(outcome: Outcome, signature: u64) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&[outcome as u8, 0xEE]);
+    hash.update(&signature.to_le_bytes());
+    hash.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library(name: &str, start: u64) -> Loaded {
+        Loaded {
+            path: name.into(),
+            bias: start,
+            span: (start, start + 0x1000),
+            identity: Identity::new(name.as_bytes()),
+        }
+    }
+
+    fn crash(frames: &[u64]) -> Crash {
+        Crash { signal: 6, code: 0, address: 0, frames: frames.to_vec() }
+    }
+
+    fn check(outcome: Outcome, a: (&[u64], u64), b: (&[u64], u64)) -> bool {
+        let hash = |(frames, start): (&[u64], u64)| {
+            let frames: Vec<u64> = frames.iter().map(|f| f + start).collect();
+            of_crash(outcome, Some(6), Some(&crash(&frames)), &[library("a", start)], &[])
+        };
+        hash(a) == hash(b)
+    }
+
+    #[test]
+    fn the_same_place_has_the_same_hash_wherever_it_is_loaded() {
+        assert!(check(Outcome::Signal, (&[16, 32], 0x10_0000), (&[16, 32], 0x7f00_0000)));
+        assert!(!check(Outcome::Signal, (&[16, 32], 0x10_0000), (&[16, 48], 0x10_0000)));
+    }
+
+    #[test]
+    fn deep_recursion_is_one_place_at_any_depth() {
+        let a: Vec<u64> = (0..FRAMES as u64).map(|i| 16 * (i % 3)).collect();
+        let b: Vec<u64> = (1..=FRAMES as u64).map(|i| 16 * (i % 3)).collect();
+        assert!(check(Outcome::Signal, (&a, 0x10_0000), (&b, 0x10_0000)));
+    }
+}

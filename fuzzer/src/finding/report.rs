@@ -1,0 +1,332 @@
+//! What a finding is called and what is told of it.
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use hitmap_wire::modules::Module;
+use hitmap_wire::outcome::Outcome;
+
+use super::python::{self, PythonFrame};
+use super::symbolize::{Frame, Symbolizer};
+use crate::worker::Evidence;
+
+/// Named functions that make up a signature.
+const DEPTH: usize = 3;
+
+/// What `report.json` holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The outcome's word: signal, exception, exit, timeout, oom, sanitizer.
+    pub kind: String,
+    /// Tells this bug from others, 16 hex digits; the same on every machine for the same build.
+    pub signature: String,
+    /// One line for people.
+    pub title: String,
+    /// The signal that ended the process.
+    pub signal: Option<i32>,
+    /// The exit code of a process that ended itself.
+    pub exit_code: Option<i32>,
+    /// The native stack, innermost first.
+    pub frames: Vec<Frame>,
+    /// Python's stack, innermost first.
+    pub python_frames: Vec<PythonFrame>,
+    /// Whether the input did the same when it was run again in a fresh child.
+    pub reproduces: bool,
+    /// The harness, as `FILE.py:NAME`.
+    pub harness: String,
+    /// Where the input lies.
+    pub input: String,
+    /// Its length in bytes.
+    pub input_len: usize,
+    /// Executions of its engine when it was found.
+    pub found_execs: u64,
+    /// Seconds since the campaign started when it was found.
+    pub found_seconds: u64,
+    /// The command that runs it again.
+    pub replay: String,
+}
+
+/// A report and the text that goes with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// For machines.
+    pub report: Report,
+    /// For people: both stacks and what was written to standard error.
+    pub traceback: String,
+}
+
+/// Names the evidence. What the caller knows better (paths, counters) is left empty.
+pub fn describe(evidence: &Evidence, symbolizer: &mut Symbolizer, modules: &[Module]) -> Described {
+    let native = evidence.crash.as_ref().map(|crash| crash.frames.as_slice()).unwrap_or_default();
+    let frames = without_handler(symbolizer.frames(native, &evidence.objects, modules));
+    let exception = python::of_report(&evidence.report);
+    let python_frames =
+        if exception.frames.is_empty() { python::of_faulthandler(&evidence.log) } else { exception.frames };
+    let said = last_words(&evidence.log);
+    let what = match evidence.outcome {
+        _ if !exception.title.is_empty() => exception.title.clone(),
+        Outcome::Timeout => "ran longer than the time limit".to_string(),
+        Outcome::OutOfMemory => "wanted more memory than the limit".to_string(),
+        Outcome::Exit => format!("exited with code {}", evidence.exit_code.unwrap_or(0)),
+        _ => evidence.signal.map_or_else(|| "died".to_string(), signal_name),
+    };
+    let named: Vec<&Frame> = frames.iter().filter(|f| is_telling(f)).collect();
+    let place = match evidence.outcome {
+        Outcome::Timeout | Outcome::OutOfMemory => frames.iter().rfind(|f| f.instrumented && !f.function.is_empty()),
+        _ => named.first().copied(),
+    };
+    let at = place.map(|f| format!(" in {}{}", shorten(&f.function), location(f))).unwrap_or_default();
+    let words = said.as_deref().map(|w| format!(": {w}")).unwrap_or_default();
+    let title = format!("{what}{at}{words}");
+    let key = key(evidence, &frames, place, &python_frames, &exception.title, said.as_deref());
+    let report = Report {
+        kind: evidence.outcome.word().into(),
+        signature: format!("{key:016x}"),
+        title,
+        signal: evidence.signal,
+        exit_code: evidence.exit_code,
+        frames,
+        python_frames,
+        ..Report::default()
+    };
+    let traceback = traceback(&report, &exception.traceback, &evidence.log);
+    Described { report, traceback }
+}
+
+/// The hash that tells bugs apart: names and lines, not addresses, so that it is the same on every
+/// machine, and so that two raw hashes of one bug meet.
+fn key(
+    evidence: &Evidence,
+    frames: &[Frame],
+    place: Option<&Frame>,
+    python_frames: &[PythonFrame],
+    exception: &str,
+    said: Option<&str>,
+) -> u64 {
+    let mut hash = Xxh3::new();
+    let mut add = |text: &str| {
+        hash.update(text.as_bytes());
+        hash.update(&[0]);
+    };
+    add(evidence.outcome.word());
+    let by_chance = matches!(evidence.outcome, Outcome::Timeout | Outcome::OutOfMemory);
+    if !by_chance {
+        add(&format!("{:?} {:?}", evidence.signal, evidence.exit_code));
+    }
+    let is_recursion = frames.len() >= hitmap_wire::batch::FRAMES - 8;
+    let named: Vec<&Frame> = frames.iter().filter(|f| is_telling(f)).collect();
+    if by_chance {
+        add(&place.map(|f| f.function.clone()).unwrap_or_default());
+    } else if is_recursion {
+        let mut functions: Vec<&str> = named.iter().take(64).map(|f| f.function.as_str()).collect();
+        functions.sort_unstable();
+        functions.dedup();
+        functions.iter().for_each(|function| add(function));
+    } else {
+        let mut functions: Vec<&str> = named.iter().map(|f| f.function.as_str()).collect();
+        functions.dedup();
+        functions.iter().take(DEPTH).for_each(|function| add(function));
+        match named.first() {
+            Some(frame) => add(&frame.line.to_string()),
+            None => frames.iter().filter(|f| f.instrumented).take(DEPTH).for_each(|f| add(&format!("{:x}", f.offset))),
+        }
+        // An assertion's text tells two in one function apart where there are no lines.
+        if let Some((_, assertion)) = said.and_then(|s| s.split_once("Assertion ")) {
+            add(assertion);
+        }
+    }
+    if frames.is_empty() || !exception.is_empty() {
+        add(exception.split(':').next().unwrap_or_default());
+        for frame in python_frames.iter().take(DEPTH) {
+            add(base(&frame.file));
+            add(&frame.function);
+            add(&frame.line.to_string());
+        }
+    }
+    hash.digest()
+}
+
+/// A signal's name.
+pub fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGILL => "SIGILL",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGSYS => "SIGSYS",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGTERM => "SIGTERM",
+        _ => return format!("signal {signal}"),
+    };
+    name.to_string()
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn location(frame: &Frame) -> String {
+    if frame.file.is_empty() { String::new() } else { format!(" ({}:{})", base(&frame.file), frame.line) }
+}
+
+/// Template arguments make names unreadable; a title keeps the head.
+fn shorten(function: &str) -> String {
+    let mut name: String = function.chars().take(100).collect();
+    if name.len() < function.len() {
+        name.push('…');
+    }
+    name
+}
+
+/// The frames above the signal handler's own: it and what it calls lie in hitmap's native module,
+/// and the C library's trampoline comes after it.
+fn without_handler(mut frames: Vec<Frame>) -> Vec<Frame> {
+    let ours = |f: &Frame| base(&f.module).starts_with("_native.") || f.module.contains("libhitmap_rt");
+    if let Some(last) = frames.iter().take(8).rposition(ours) {
+        frames.drain(..=last);
+        if frames.first().is_some_and(|f| is_system(f)) {
+            frames.remove(0);
+        }
+    }
+    frames
+}
+
+fn is_system(frame: &Frame) -> bool {
+    const SYSTEM: [&str; 9] =
+        ["libc.so", "libc-", "libstdc++", "libgcc_s", "libpthread", "ld-linux", "libc++", "libm.so", "linux-vdso"];
+    let name = base(&frame.module);
+    SYSTEM.iter().any(|system| name.starts_with(system))
+}
+
+/// Whether a frame says where the bug is: named, and in no library that every process has.
+fn is_telling(frame: &Frame) -> bool {
+    let name = base(&frame.module);
+    let interpreter = name.starts_with("libpython") || name.starts_with("python3") || name == "python";
+    let plumbing = name.starts_with("_native.") || name.starts_with("_ctypes.");
+    !frame.function.is_empty() && !is_system(frame) && !interpreter && !plumbing
+}
+
+/// What the target said as it died: an assertion, an uncaught C++ exception, a sanitizer's summary.
+fn last_words(log: &str) -> Option<String> {
+    let telling = |line: &&str| {
+        line.contains("Assertion ")
+            || line.starts_with("terminate called")
+            || line.starts_with("SUMMARY: ")
+            || line.contains("*** stack smashing")
+            || line.starts_with("free(): ")
+            || line.starts_with("malloc")
+            || line.starts_with("double free")
+            || line.starts_with("corrupted ")
+    };
+    let line = log.lines().find(telling)?;
+    let what = log
+        .lines()
+        .find(|l| l.trim_start().starts_with("what(): "))
+        .map(|l| format!(" {}", l.trim()))
+        .unwrap_or_default();
+    let mut text: String = format!("{line}{what}").chars().take(300).collect();
+    if let Some(at) = text.find("Assertion ") {
+        text.drain(..at);
+    }
+    Some(text)
+}
+
+fn traceback(report: &Report, exception: &str, log: &str) -> String {
+    let mut text = format!("{}\n", report.title);
+    if !report.frames.is_empty() {
+        text.push_str("\nNative stack (innermost first):\n");
+        for (at, frame) in report.frames.iter().enumerate() {
+            let name = if frame.function.is_empty() { "??" } else { &frame.function };
+            let place =
+                if frame.file.is_empty() { String::new() } else { format!(" at {}:{}", frame.file, frame.line) };
+            text.push_str(&format!("  #{at} {name}{place} ({}+0x{:x})\n", base(&frame.module), frame.offset));
+        }
+    }
+    if !exception.is_empty() {
+        text.push_str(&format!("\n{exception}"));
+    } else if !report.python_frames.is_empty() {
+        text.push_str("\nPython stack (innermost first):\n");
+        for frame in &report.python_frames {
+            text.push_str(&format!("  File \"{}\", line {}, in {}\n", frame.file, frame.line, frame.function));
+        }
+    }
+    if !log.trim().is_empty() {
+        text.push_str(&format!("\nWritten to standard error:\n{}\n", log.trim_end()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(function: &str, line: u32, module: &str) -> Frame {
+        Frame {
+            function: function.into(),
+            file: "a.cpp".into(),
+            line,
+            module: module.into(),
+            offset: 1,
+            instrumented: true,
+        }
+    }
+
+    fn evidence(outcome: Outcome) -> Evidence {
+        Evidence {
+            outcome,
+            raw: 0,
+            signal: Some(6),
+            exit_code: None,
+            crash: None,
+            objects: vec![],
+            log: String::new(),
+            report: String::new(),
+        }
+    }
+
+    fn key_of(outcome: Outcome, frames: &[Frame]) -> u64 {
+        let place = frames.last();
+        key(&evidence(outcome), frames, place, &[], "", None)
+    }
+
+    #[test]
+    fn system_frames_do_not_count() {
+        let bare = [frame("bug", 3, "/x/lib.so"), frame("caller", 9, "/x/lib.so")];
+        let with = [frame("abort", 1, "/lib/libc.so.6"), bare[0].clone(), bare[1].clone()];
+        assert_eq!(key_of(Outcome::Signal, &bare), key_of(Outcome::Signal, &with));
+    }
+
+    #[test]
+    fn another_line_of_one_function_is_another_bug() {
+        let (a, b) = ([frame("bug", 3, "/x/lib.so")], [frame("bug", 4, "/x/lib.so")]);
+        assert_ne!(key_of(Outcome::Signal, &a), key_of(Outcome::Signal, &b));
+    }
+
+    #[test]
+    fn a_time_out_is_named_by_the_call_that_did_not_come_back() {
+        let a = [frame("inner", 3, "/x/lib.so"), frame("outer", 9, "/x/lib.so")];
+        let b = [frame("other", 5, "/x/lib.so"), frame("outer", 9, "/x/lib.so")];
+        assert_eq!(key_of(Outcome::Timeout, &a), key_of(Outcome::Timeout, &b));
+    }
+
+    #[test]
+    fn last_words_are_found() {
+        let log = "x\npython: a.h:3: void f(): Assertion `n > 0' failed.\n";
+        assert_eq!(last_words(log).as_deref(), Some("Assertion `n > 0' failed."));
+        assert_eq!(
+            last_words("terminate called after throwing an instance of 'E'\n  what():  no\n").as_deref(),
+            Some("terminate called after throwing an instance of 'E' what():  no")
+        );
+        assert_eq!(last_words("quiet"), None);
+    }
+
+    #[test]
+    fn a_bare_death_is_described() {
+        let described = describe(&evidence(Outcome::Signal), &mut Symbolizer::default(), &[]);
+        assert_eq!(described.report.title, "SIGABRT");
+        assert_eq!(described.report.signature.len(), 16);
+    }
+}

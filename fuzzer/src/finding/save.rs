@@ -1,0 +1,126 @@
+//! The findings folder of a campaign: one folder a bug, whoever found it.
+//!
+//! A finding is written under a name of its own and renamed into place, so it is there as a whole or
+//! not at all, and the first engine that finds a bug wins.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::report::{Described, Report};
+
+/// Writes a finding into `findings` unless one of the same kind and signature is there. Says where it
+/// lies and whether it is new. `report.input` and `report.replay` are set to where the input comes to
+/// lie and to `hitmap` followed by its path.
+///
+/// # Errors
+/// What the file system reports.
+pub fn save(
+    findings: &Path,
+    mut described: Described,
+    input: &[u8],
+    coverage: Option<&[u8]>,
+    hitmap: &str,
+) -> io::Result<(PathBuf, bool)> {
+    let report = &mut described.report;
+    let folder = findings.join(format!("{}-{}", report.kind, report.signature));
+    if folder.exists() {
+        return Ok((folder, false));
+    }
+    report.input = folder.join("input").to_string_lossy().into_owned();
+    report.input_len = input.len();
+    report.replay = format!("{hitmap} replay {}", shell_quote(&report.input));
+    let making = findings.join(format!(".making-{}-{}", std::process::id(), report.signature));
+    std::fs::create_dir_all(&making)?;
+    std::fs::write(making.join("input"), input)?;
+    std::fs::write(making.join("report.json"), serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
+    std::fs::write(making.join("traceback.txt"), &described.traceback)?;
+    std::fs::write(making.join(format!("test_{}.py", report.signature)), regression_test(report))?;
+    if let Some(coverage) = coverage {
+        std::fs::write(making.join("coverage.hitmap"), coverage)?;
+    }
+    for entry in std::fs::read_dir(&making)? {
+        std::fs::File::open(entry?.path())?.sync_all()?;
+    }
+    match std::fs::rename(&making, &folder) {
+        Ok(()) => Ok((folder, true)),
+        Err(_) if folder.exists() => {
+            std::fs::remove_dir_all(&making)?;
+            Ok((folder, false))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Every finding of a campaign, by folder name. Folders without a readable report are passed over.
+///
+/// # Errors
+/// What the file system reports of the folder itself; that it is not there is no error.
+pub fn all(findings: &Path) -> io::Result<Vec<Report>> {
+    let entries = match std::fs::read_dir(findings) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut folders: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    folders.sort();
+    let read = |folder: PathBuf| serde_json::from_slice(&std::fs::read(folder.join("report.json")).ok()?).ok();
+    let visible = |folder: &PathBuf| !folder.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+    Ok(folders.into_iter().filter(visible).filter_map(read).collect())
+}
+
+/// A path as a shell takes it.
+pub fn shell_quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn regression_test(report: &Report) -> String {
+    // A JSON string is a Python string: JSON escapes nothing that Python reads differently.
+    let quote = |text: &str| serde_json::Value::from(text).to_string();
+    format!(
+        "\"\"\"Fails for as long as the bug is there.\n\n{}\n\"\"\"\n\nimport pathlib\nimport subprocess\nimport sys\n\n\
+         HARNESS = {}\nINPUT = pathlib.Path(__file__).with_name(\"input\")\n\n\n\
+         def test_{}():\n    command = [sys.executable, \"-m\", \"hitmap\", \"replay\", str(INPUT), \"--harness\", HARNESS]\n    \
+         run = subprocess.run(command, capture_output=True, text=True)\n    \
+         assert run.returncode == 0, run.stdout + run.stderr\n",
+        report.title.replace('\\', "\\\\").replace('"', "'"),
+        quote(&report.harness),
+        report.signature
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(signature: &str) -> Described {
+        let report = Report { kind: "signal".into(), signature: signature.into(), ..Report::default() };
+        Described { report, traceback: "t".into() }
+    }
+
+    #[test]
+    fn the_first_finder_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, new) = save(folder.path(), described("aa"), b"one", None, "hitmap").unwrap();
+        assert!(new);
+        assert_eq!(save(folder.path(), described("aa"), b"two", None, "hitmap").unwrap(), (path.clone(), false));
+        assert_eq!(std::fs::read(path.join("input")).unwrap(), b"one");
+        let all = all(folder.path()).unwrap();
+        assert_eq!(all.len(), 1);
+        assert!(all[0].replay.starts_with("hitmap replay /"));
+    }
+
+    #[test]
+    fn half_written_findings_are_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(".making-1-aa")).unwrap();
+        std::fs::create_dir(folder.path().join("signal-bb")).unwrap();
+        assert_eq!(all(folder.path()).unwrap(), []);
+        assert_eq!(all(&folder.path().join("absent")).unwrap(), []);
+    }
+
+    #[test]
+    fn shell_words_are_quoted() {
+        assert_eq!(shell_quote("out/a-b"), "out/a-b");
+        assert_eq!(shell_quote("it's"), r"'it'\''s'");
+    }
+}

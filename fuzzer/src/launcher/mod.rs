@@ -1,0 +1,137 @@
+//! The launcher: starts one engine process a core, shows where they are, merges what they cover.
+//!
+//! Owns the terminal, the engine processes and `coverage.hitmap`. Engines exchange inputs through the
+//! campaign folder, not through here; one that dies is started again and takes up its folder.
+
+pub mod engines;
+pub mod message;
+pub mod screen;
+pub mod summary;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hitmap_observers::snapshot::Snapshot;
+
+use crate::error::{Failure, exit};
+use crate::settings::Settings;
+use engines::{Engines, Event};
+use message::Message;
+use screen::Screen;
+
+/// How often what the engines cover is merged into the campaign's `coverage.hitmap`.
+const MERGE_EVERY: Duration = Duration::from_secs(5);
+/// How long engines may take to save and end when they are asked to stop.
+const FAREWELL: Duration = Duration::from_secs(30);
+/// An engine that dies this often is a bug of ours, not bad luck.
+const DEATHS: usize = 10;
+
+/// How the command line was started, so that it can be started again.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// The command and its leading arguments, as in `[python, "-m", "hitmap"]`.
+    pub hitmap: Vec<OsString>,
+    /// The Python interpreter that has hitmap installed.
+    pub python: OsString,
+}
+
+/// Runs a campaign session; returns its exit code.
+///
+/// # Errors
+/// With a message for the user.
+pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<i32, Failure> {
+    let began = Instant::now();
+    let mut engines = Engines::new(settings, front)?;
+    let mut screen = Screen::new(settings);
+    let mut session = Session::default();
+    engines.start(0)?;
+    let mut merged = Instant::now();
+    let mut told_to_stop: Option<Instant> = None;
+    loop {
+        match engines.next(Duration::from_millis(100))? {
+            Some(Event::Message(0, Message::Ready { notes })) if !session.ready => {
+                session.ready = true;
+                notes.iter().for_each(|note| screen.note(note));
+                for index in 1..settings.workers {
+                    engines.start(index)?;
+                }
+            }
+            Some(Event::Message(_, Message::Ready { .. })) | None => {}
+            Some(Event::Message(_, Message::Status(status))) => screen.status(status),
+            Some(Event::Message(_, Message::Finding { title, folder })) => screen.finding(&title, &folder),
+            Some(Event::Message(_, Message::Done { interrupted })) => session.interrupted |= interrupted,
+            Some(Event::Message(_, Message::Failed { code, message })) => {
+                engines.stop();
+                engines.wait(FAREWELL);
+                screen.end();
+                return Err(Failure { code, message });
+            }
+            Some(Event::Died(index, how)) => {
+                session.deaths += 1;
+                if session.deaths > DEATHS {
+                    engines.stop();
+                    return Err(Failure::internal(format!("engine w{index} died again and again, last by {how}")));
+                }
+                if told_to_stop.is_none() && session.ready {
+                    screen.note(&format!("engine w{index} died ({how}); it is started again and takes up its folder"));
+                    engines.start(index)?;
+                } else if !session.ready {
+                    return Err(Failure::internal(format!("the engine died before it was ready ({how})")));
+                }
+            }
+            Some(Event::Over) => break,
+        }
+        if stop.load(Ordering::Relaxed) && told_to_stop.is_none() {
+            told_to_stop = Some(Instant::now());
+            session.interrupted = true;
+            engines.stop();
+        }
+        if told_to_stop.is_some_and(|at| at.elapsed() > FAREWELL) {
+            engines.kill();
+        }
+        if session.ready && merged.elapsed() >= MERGE_EVERY {
+            merge_coverage(&settings.out)?;
+            merged = Instant::now();
+        }
+        screen.draw(began.elapsed());
+    }
+    screen.end();
+    let coverage = merge_coverage(&settings.out)?;
+    let findings = summary::print(settings, &screen, &coverage, began.elapsed(), session.interrupted)?;
+    Ok(match (session.interrupted, findings) {
+        (true, _) => exit::INTERRUPTED,
+        (false, 0) => exit::CLEAN,
+        (false, _) => exit::FINDINGS,
+    })
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    ready: bool,
+    interrupted: bool,
+    deaths: usize,
+}
+
+/// Merges what every worker of the campaign covers into `coverage.hitmap`. A worker's file that
+/// cannot be read is passed over: its worker writes it anew within seconds.
+fn merge_coverage(out: &Path) -> Result<Snapshot, Failure> {
+    let path = out.join("coverage.hitmap");
+    let mut all = Snapshot::load(&path).unwrap_or_default();
+    let before = all.clone();
+    let mut executions = 0;
+    let folders = std::fs::read_dir(out).map_err(Failure::file("cannot read", out))?;
+    for folder in folders.flatten() {
+        if let Ok(one) = Snapshot::load(folder.path().join("coverage.hitmap")) {
+            executions += one.meta.executions;
+            all.merge(&one);
+        }
+    }
+    all.meta.executions = executions;
+    if all != before {
+        all.save(&path).map_err(|e| Failure::usage(e.to_string()))?;
+    }
+    Ok(all)
+}

@@ -1,0 +1,142 @@
+//! The status line: live on a terminal, a plain line now and then otherwise. `indicatif` draws it and
+//! knows `NO_COLOR` and terminals.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::message::Status;
+use crate::settings::Settings;
+
+/// How often a plain line is written when there is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// What is shown while a campaign runs, and what was last known of its engines.
+pub struct Screen {
+    bar: ProgressBar,
+    is_live: bool,
+    engines: Vec<Status>,
+    first_execs: Vec<Option<u64>>,
+    findings: usize,
+    plain: Instant,
+    max_time: Option<f64>,
+}
+
+impl Screen {
+    /// A screen for the engines of a session.
+    pub fn new(settings: &Settings) -> Screen {
+        let is_live = std::io::stderr().is_terminal();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        Screen {
+            bar,
+            is_live,
+            engines: vec![Status::default(); settings.workers],
+            first_execs: vec![None; settings.workers],
+            findings: 0,
+            plain: Instant::now(),
+            max_time: settings.max_time,
+        }
+    }
+
+    /// Takes over what an engine said.
+    pub fn status(&mut self, status: Status) {
+        let Some(known) = self.engines.get_mut(status.engine) else { return };
+        self.first_execs[status.engine].get_or_insert(status.execs);
+        *known = status;
+    }
+
+    /// Something that the user should know.
+    pub fn note(&self, text: &str) {
+        self.say(&format!("note: {text}"));
+    }
+
+    /// A new finding.
+    pub fn finding(&mut self, title: &str, folder: &str) {
+        self.findings += 1;
+        self.say(&format!("found: {title}\n       {folder}"));
+    }
+
+    fn say(&self, text: &str) {
+        if self.is_live { self.bar.println(text) } else { eprintln!("{text}") }
+    }
+
+    /// Executions of all engines, over all sessions.
+    pub fn execs(&self) -> u64 {
+        self.engines.iter().map(|e| e.execs).sum()
+    }
+
+    /// Entries in all queues.
+    pub fn corpus(&self) -> usize {
+        self.engines.iter().map(|e| e.corpus).sum()
+    }
+
+    /// Draws the status line when it is time to.
+    pub fn draw(&mut self, elapsed: Duration) {
+        if !self.is_live && self.plain.elapsed() < PLAIN_EVERY {
+            return;
+        }
+        self.plain = Instant::now();
+        let line = self.line(elapsed);
+        if self.is_live {
+            self.bar.set_message(line);
+            self.bar.tick();
+        } else {
+            eprintln!("{line}");
+        }
+    }
+
+    fn line(&self, elapsed: Duration) -> String {
+        let rate: f64 = self.engines.iter().map(|e| e.execs_per_sec).sum();
+        let best = |of: fn(&Status) -> u64| self.engines.iter().map(of).max().unwrap_or(0);
+        let limit = self.max_time.map(|s| format!(" of {s:.0}")).unwrap_or_default();
+        let stability = self.engines.iter().map(|e| e.stability).filter(|s| *s > 0.0).fold(100.0, f64::min);
+        let warning =
+            if stability < 90.0 { format!(" · unstable ({stability:.0} % of edges behave)") } else { String::new() };
+        format!(
+            "{:.0}{limit} s · {} runs · {}/s · {} of {} edges · {} in corpus · {} findings{warning}",
+            elapsed.as_secs_f64(),
+            grouped(self.execs()),
+            grouped(rate as u64),
+            grouped(best(|e| e.edges)),
+            grouped(best(|e| e.total_edges)),
+            grouped(self.corpus() as u64),
+            self.findings
+        )
+    }
+
+    /// Takes the status line away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Executions of this session.
+    pub fn execs_now(&self) -> u64 {
+        let first: u64 = self.first_execs.iter().flatten().sum();
+        self.execs().saturating_sub(first)
+    }
+}
+
+/// A number with its thousands apart, as in 1,234,567.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1234567].map(super::grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

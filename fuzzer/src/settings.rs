@@ -1,0 +1,110 @@
+//! What a campaign is asked to do: checked, complete, and the same for every engine of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::worker::limits::Limits;
+use crate::worker::server::Launch;
+
+/// What one campaign session is asked to do. Made from the command line in one place
+/// ([`crate::cli::fuzz`]), handed to engine processes as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// `FILE.py` or `FILE.py:NAME`, the file with its absolute path.
+    pub harness: String,
+    /// Folders and files of seed inputs.
+    pub seeds: Vec<PathBuf>,
+    /// The campaign folder.
+    pub out: PathBuf,
+    /// Engine processes.
+    pub workers: usize,
+    /// Dictionaries, AFL syntax.
+    pub dictionaries: Vec<PathBuf>,
+    /// Wall time of one input, in milliseconds.
+    pub timeout_ms: u64,
+    /// Memory of one input above what the child starts with, in MiB; 0 for no limit.
+    pub memory_mb: u64,
+    /// Inputs that one child runs before it is replaced.
+    pub runs_per_child: u64,
+    /// Seconds to run.
+    pub max_time: Option<f64>,
+    /// Executions, of all engines together.
+    pub max_execs: Option<u64>,
+    /// The generator's seed; each engine adds its number.
+    pub seed: u64,
+    /// Edges that the map holds.
+    pub map_edges: u32,
+    /// The longest input, in bytes.
+    pub max_len: usize,
+    /// The Python interpreter.
+    pub python: String,
+    /// The command that starts hitmap again, as a user would type it.
+    pub hitmap: String,
+}
+
+impl Settings {
+    /// What one input may use.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            timeout: Duration::from_millis(self.timeout_ms.max(1)),
+            memory_mb: self.memory_mb,
+            runs_per_child: self.runs_per_child.max(1),
+        }
+    }
+
+    /// How a server is started.
+    pub fn launch(&self) -> Launch {
+        Launch {
+            python: self.python.clone().into(),
+            harness: self.harness.clone(),
+            memory_mb: self.memory_mb,
+            patience: Duration::from_secs(120),
+        }
+    }
+
+    /// Executions that engine number `index` may do.
+    pub fn execs_of(&self, index: usize) -> Option<u64> {
+        let all = self.max_execs?;
+        let workers = self.workers.max(1) as u64;
+        Some(all / workers + u64::from((index as u64) < all % workers))
+    }
+}
+
+#[cfg(test)]
+impl Settings {
+    /// Settings of a test's campaign in `out`.
+    pub fn for_test(out: &std::path::Path) -> Settings {
+        Settings {
+            harness: "/h.py".into(),
+            seeds: vec![],
+            out: out.into(),
+            workers: 1,
+            dictionaries: vec![],
+            timeout_ms: 1000,
+            memory_mb: 0,
+            runs_per_child: 1000,
+            max_time: None,
+            max_execs: None,
+            seed: 7,
+            map_edges: 1 << 16,
+            max_len: 4096,
+            python: "python3".into(),
+            hitmap: "hitmap".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executions_are_shared_out_without_a_rest() {
+        let mut settings = Settings::for_test("/x".as_ref());
+        settings.max_execs = Some(10);
+        settings.workers = 3;
+        assert_eq!([0, 1, 2].map(|i| settings.execs_of(i).unwrap()), [4, 3, 3]);
+    }
+}

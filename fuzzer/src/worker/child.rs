@@ -1,0 +1,131 @@
+//! One child: when it started, and how it is watched while it works.
+//!
+//! Progress is watched, not the batch: an input is timed out when the child's `cur` stays on it for
+//! longer than the limit, however many inputs the batch has.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::WorkerError;
+use super::files::Files;
+use super::limits::{Limits, resident_kib};
+use super::server::{Ended, Server};
+
+/// How long a child that was asked to abort may take to leave its stacks, before it is killed.
+const LAST_WORDS: Duration = Duration::from_millis(1000);
+
+/// How a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchEnd {
+    /// All of it ran.
+    Done,
+    /// The child died at the input that `cur` names.
+    Died(Ended),
+    /// The input that `cur` names ran too long; the child is gone.
+    TimedOut,
+    /// The input that `cur` names wanted too much memory; the child is gone.
+    OverMemory,
+}
+
+/// A forked child.
+#[derive(Debug)]
+pub struct Child {
+    pid: i32,
+    /// Inputs it has run.
+    pub runs: u64,
+    resident_at_start: u64,
+}
+
+impl Child {
+    /// Takes charge of a child that was just forked.
+    pub fn new(pid: i32) -> Child {
+        Child { pid, runs: 0, resident_at_start: resident_kib(pid).unwrap_or(0) }
+    }
+
+    /// Wakes the child and waits until it is through, dead, or past a limit.
+    ///
+    /// # Errors
+    /// [`WorkerError::Broken`] when the server is gone.
+    pub fn work(&mut self, files: &Files, server: &Server, limits: &Limits) -> Result<BatchEnd, WorkerError> {
+        hitmap_wire::control::wake(files.wake.as_fd()).map_err(WorkerError::system("wake the child"))?;
+        let tick = (limits.timeout / 8).clamp(Duration::from_millis(2), Duration::from_millis(50));
+        let mut at = u32::MAX;
+        let mut since = Instant::now();
+        loop {
+            match wait_either(files, server, tick) {
+                Woken::Done => {
+                    hitmap_wire::control::wait(files.done.as_fd()).map_err(WorkerError::system("done event"))?;
+                    return Ok(BatchEnd::Done);
+                }
+                Woken::Control => {
+                    return match server.wait_exited(Duration::ZERO)? {
+                        Some(ended) => Ok(BatchEnd::Died(ended)),
+                        None => Err(WorkerError::Broken("spoke out of turn".into())),
+                    };
+                }
+                Woken::Nobody => {}
+            }
+            files.bound_log();
+            if self.is_over_memory(limits) {
+                self.end(server)?;
+                return Ok(BatchEnd::OverMemory);
+            }
+            let cur = files.batch.header().cur.load(Ordering::Acquire);
+            if cur != at {
+                (at, since) = (cur, Instant::now());
+            } else if since.elapsed() >= limits.timeout {
+                self.end(server)?;
+                return Ok(BatchEnd::TimedOut);
+            }
+        }
+    }
+
+    /// Whether the child has grown past its limit.
+    pub fn is_over_memory(&self, limits: &Limits) -> bool {
+        limits.memory_mb > 0
+            && resident_kib(self.pid).is_some_and(|now| now > self.resident_at_start + limits.memory_mb * 1024)
+    }
+
+    /// Ends the child: first so that it leaves its stacks, then for sure.
+    fn end(&self, server: &Server) -> Result<(), WorkerError> {
+        server.kill(libc::SIGABRT)?;
+        if server.wait_exited(LAST_WORDS)?.is_none() {
+            self.kill(server)?;
+        }
+        Ok(())
+    }
+
+    /// Kills the child at once.
+    ///
+    /// # Errors
+    /// [`WorkerError::Broken`] when the server is gone or the child survives.
+    pub fn kill(&self, server: &Server) -> Result<Ended, WorkerError> {
+        server.kill(libc::SIGKILL)?;
+        server
+            .wait_exited(Duration::from_secs(30))?
+            .ok_or_else(|| WorkerError::Broken("has a child that survives SIGKILL".into()))
+    }
+}
+
+enum Woken {
+    Done,
+    Control,
+    Nobody,
+}
+
+fn wait_either(files: &Files, server: &Server, patience: Duration) -> Woken {
+    let mut polls = [
+        libc::pollfd { fd: files.done.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+        libc::pollfd { fd: server.control().as_raw_fd(), events: libc::POLLIN, revents: 0 },
+    ];
+    // SAFETY: two valid entries are passed.
+    let ready = unsafe { libc::poll(polls.as_mut_ptr(), 2, patience.as_millis() as i32) };
+    if ready <= 0 {
+        Woken::Nobody
+    } else if polls[0].revents & libc::POLLIN != 0 {
+        Woken::Done
+    } else {
+        Woken::Control
+    }
+}

@@ -1,0 +1,120 @@
+//! The engine's side of a worker: start it, hand it inputs, read what became of them.
+//!
+//! [`Worker`] is all that the engine knows of a target. [`process`] is the real one, a Python fork
+//! server; tests use one that runs a Rust closure. Of a worker nothing is trusted.
+
+pub mod child;
+pub mod files;
+pub mod limits;
+#[cfg(test)]
+pub mod mock;
+pub mod process;
+pub mod server;
+
+use hitmap_observers::observer::Hit;
+use hitmap_wire::batch::Crash;
+use hitmap_wire::identity::Loaded;
+use hitmap_wire::modules::{Module, Refusal};
+use hitmap_wire::outcome::Outcome;
+
+/// What became of an input that is a finding, or may be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// A hash of where it happened, cheap and exact: raw addresses, or Python frames.
+    pub raw: u64,
+    /// The signal that ended the child.
+    pub signal: Option<i32>,
+    /// The exit code of a child that ended itself.
+    pub exit_code: Option<i32>,
+    /// What the signal handler left.
+    pub crash: Option<Crash>,
+    /// What the child had loaded, to name addresses; only when the input was observed.
+    pub objects: Vec<Loaded>,
+    /// What it wrote to standard error, Python's stack at a crash among it; only when observed.
+    pub log: String,
+    /// The traceback of an exception; only when observed.
+    pub report: String,
+}
+
+/// What a batch said of one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing new.
+    Boring,
+    /// It touched something that the history does not have, first of all this edge.
+    Novel(Hit),
+    /// It is a finding.
+    Finding(Box<Evidence>),
+}
+
+/// One input run alone, and all that it touched.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How long it took, in nanoseconds; 0 when the child died.
+    pub nanos: u64,
+    /// Set for findings.
+    pub evidence: Option<Box<Evidence>>,
+}
+
+/// Why a worker cannot go on. Everything that a target can do to itself is an outcome, not this.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The harness cannot be used; the text says why and what to do.
+    #[error("{0}")]
+    Harness(String),
+    /// A library does not fit into the map.
+    #[error("{name}: {refusal}")]
+    MapFull {
+        /// The library's file.
+        name: String,
+        /// What is missing.
+        refusal: Refusal,
+    },
+    /// The worker does something that it never should.
+    #[error("the worker {0}")]
+    Broken(String),
+    /// The operating system refused something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+impl WorkerError {
+    /// Wraps an operating system error with what was tried.
+    pub fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> WorkerError {
+        move |source| WorkerError::System { what, source }
+    }
+}
+
+/// A target that runs inputs.
+pub trait Worker {
+    /// Runs inputs from the first on, as many as it sees fit but at least one, and says of each what
+    /// it saw. A finding that ends the child ends the batch. `seen` is replaced; its length tells
+    /// how many ran.
+    ///
+    /// # Errors
+    /// See [`WorkerError`].
+    fn run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError>;
+
+    /// Runs one input alone, in a new child when `fresh`, and puts all that it touched into `hits`.
+    ///
+    /// # Errors
+    /// See [`WorkerError`].
+    fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError>;
+
+    /// The libraries that have been seen so far, in order of their numbers.
+    fn modules(&self) -> &[Module];
+
+    /// Threads that were alive when the harness had been imported, besides the main one.
+    fn threads(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,317 @@
+//! The real worker: a Python fork server and its present child.
+//!
+//! Owns the shared files, the server and the child, and replaces whichever is lost. Checks all that
+//! it reads: a child that has gone mad costs a child.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hitmap_observers::observer::Hit;
+use hitmap_wire::batch::{Crash, PHASE_OBSERVE, PHASE_RUN, SLOTS, Verdict};
+use hitmap_wire::modules::{self, Module};
+use hitmap_wire::outcome::Outcome;
+use hitmap_wire::sweep::Plan;
+
+use super::child::{BatchEnd, Child};
+use super::files::Files;
+use super::limits::Limits;
+use super::server::{Ended, Launch, Server, forget_addresses};
+use super::{Evidence, Observation, Seen, Worker, WorkerError};
+use crate::finding::raw;
+
+/// How much work one wake-up carries: a wake-up costs about 4 µs, so this makes it nothing, and a
+/// campaign still hears of news a thousand times a second.
+const WORK_PER_WAKE: Duration = Duration::from_millis(1);
+
+/// A server that is lost is started again this often before the campaign gives up.
+const RESTARTS: u32 = 3;
+
+/// A Python fork server with its child.
+#[derive(Debug)]
+pub struct ProcessWorker {
+    files: Files,
+    history: OwnedFd,
+    launch: Launch,
+    limits: Limits,
+    server: Server,
+    child: Option<Child>,
+    known: Vec<Module>,
+    plan: Plan,
+    /// Moving average of what an input takes, in nanoseconds; it decides only how many travel.
+    nanos_per_run: f64,
+}
+
+impl ProcessWorker {
+    /// Starts the server. `known` are libraries of an earlier session: they get the same edge
+    /// numbers again, in the same order.
+    ///
+    /// # Errors
+    /// [`WorkerError::Harness`] when the harness cannot be loaded, [`WorkerError::MapFull`] when a
+    /// library does not fit.
+    pub fn start(
+        launch: Launch,
+        limits: Limits,
+        files: Files,
+        history: BorrowedFd<'_>,
+        known: &[Module],
+    ) -> Result<ProcessWorker, WorkerError> {
+        for module in known {
+            modules::register(&files.region, module)
+                .map_err(|refusal| WorkerError::MapFull { name: module.path.clone(), refusal })?;
+        }
+        let server = Server::start(&launch, &files, history)?;
+        let history = history.try_clone_to_owned().map_err(WorkerError::system("history"))?;
+        let mut worker = ProcessWorker {
+            files,
+            history,
+            launch,
+            limits,
+            server,
+            child: None,
+            known: Vec::new(),
+            plan: Plan::default(),
+            nanos_per_run: 10_000.0,
+        };
+        worker.commit_modules()?;
+        Ok(worker)
+    }
+
+    /// The present child, forked when there is none.
+    fn child(&mut self) -> Result<(), WorkerError> {
+        if self.child.as_ref().is_some_and(|c| c.runs >= self.limits.runs_per_child || c.is_over_memory(&self.limits)) {
+            self.retire()?;
+        }
+        if self.child.is_none() {
+            self.files.drain_events();
+            self.child = Some(Child::new(self.server.fork()?));
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self) -> Result<(), WorkerError> {
+        if let Some(child) = self.child.take() {
+            child.kill(&self.server)?;
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<(), WorkerError> {
+        self.child = None;
+        forget_addresses(&self.files.region, &self.known);
+        self.server = Server::start(&self.launch, &self.files, self.history.as_fd())?;
+        Ok(())
+    }
+
+    /// Does `work`, starting the server anew when it is lost on the way.
+    fn persist<T>(&mut self, mut work: impl FnMut(&mut Self) -> Result<T, WorkerError>) -> Result<T, WorkerError> {
+        let mut tries = 0;
+        loop {
+            match work(self) {
+                Err(WorkerError::Broken(_)) if tries < RESTARTS => {
+                    tries += 1;
+                    self.restart()?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn fits_per_wake(&self) -> usize {
+        ((WORK_PER_WAKE.as_nanos() as f64 / self.nanos_per_run) as usize).clamp(1, SLOTS)
+    }
+
+    /// Stages as many inputs as fit, wakes the child and waits; says how many were staged.
+    fn send(&mut self, inputs: &[&[u8]], phase: u32) -> Result<(usize, BatchEnd), WorkerError> {
+        self.child()?;
+        let batch = &self.files.batch;
+        let (mut count, mut offset) = (0, 0);
+        for input in inputs {
+            let Some(next) = batch.stage(count, offset, input) else { break };
+            (count, offset) = (count + 1, next);
+        }
+        if count == 0 {
+            return Err(WorkerError::Harness(format!(
+                "an input of {} bytes does not fit into a batch; lower --max-len",
+                inputs.first().map_or(0, |i| i.len())
+            )));
+        }
+        batch.clear_notes();
+        self.files.clear_log();
+        batch.header().nanos.store(0, Ordering::Relaxed);
+        batch.header().cur.store(0, Ordering::Relaxed);
+        batch.header().phase.store(phase, Ordering::Relaxed);
+        batch.header().count.store(count as u32, Ordering::Release);
+        let child = self.child.as_mut().expect("`child` made one");
+        let end = child.work(&self.files, &self.server, &self.limits)?;
+        child.runs += count as u64;
+        if end != BatchEnd::Done {
+            self.child = None;
+        }
+        self.commit_modules()?;
+        Ok((count, end))
+    }
+
+    /// Takes over what was registered since, after checking it; puts the table back when it was
+    /// scribbled over.
+    fn commit_modules(&mut self) -> Result<(), WorkerError> {
+        let region = &self.files.region;
+        if self.child.is_some() && region.module_count() == self.known.len() {
+            return Ok(());
+        }
+        let seen = modules::all(region);
+        let same =
+            |(a, b): (&Module, &Module)| (a.identity, a.base, a.edges, a.kind) == (b.identity, b.base, b.edges, b.kind);
+        let intact = seen.len() >= self.known.len() && self.known.iter().zip(&seen).all(same);
+        let mut next = self.known.iter().map(|m| m.range().end).max().unwrap_or(0);
+        let orderly = seen.iter().skip(self.known.len()).filter(|m| !m.is_refused()).all(|module| {
+            let after = module.base >= next;
+            next = module.range().end;
+            after
+        });
+        if !intact || !orderly {
+            modules::restore(region, &self.known);
+            if let Some(child) = self.child.take() {
+                child.kill(&self.server)?;
+            }
+            return Ok(());
+        }
+        if let Some(refused) = seen.iter().find(|m| m.is_refused()) {
+            let used = region.header().next_edge.load(Ordering::Relaxed);
+            let left = region.layout().capacity.saturating_sub(used);
+            let needed = (u64::from(used) + u64::from(refused.edges)).next_power_of_two().min(1 << 30) as u32;
+            let refusal = modules::Refusal::Full { left, needed };
+            let name = format!("{} brings {} edges", refused.name(), refused.edges);
+            return Err(WorkerError::MapFull { name, refusal });
+        }
+        if seen.len() != self.known.len() || seen != self.known {
+            self.plan = Plan::of(&seen, region.layout().capacity);
+            self.known = seen;
+        }
+        Ok(())
+    }
+
+    fn evidence(&self, end: BatchEnd, full: bool) -> Box<Evidence> {
+        let crash = self.files.batch.crash();
+        let log = self.files.log();
+        let (signal, exit_code) = match end {
+            BatchEnd::Died(Ended::Signal(signal)) => (Some(signal), None),
+            BatchEnd::Died(Ended::Exit(code)) => (None, Some(code)),
+            _ => (None, None),
+        };
+        let outcome = match end {
+            BatchEnd::TimedOut => Outcome::Timeout,
+            BatchEnd::OverMemory => Outcome::OutOfMemory,
+            _ if log.contains("Sanitizer: ") || log.contains("SUMMARY: UndefinedBehavior") => Outcome::Sanitizer,
+            _ if log.contains("std::bad_alloc") => Outcome::OutOfMemory,
+            BatchEnd::Died(Ended::Exit(_)) => Outcome::Exit,
+            _ => Outcome::Signal,
+        };
+        let objects = self.files.batch.objects();
+        let raw = raw::of_crash(outcome, signal.or(exit_code), crash.as_ref(), &objects, &self.known);
+        Box::new(Evidence {
+            outcome,
+            raw,
+            signal: signal.filter(|_| outcome != Outcome::Timeout),
+            exit_code,
+            crash: crash.map(|c: Crash| c),
+            objects: if full { objects } else { Vec::new() },
+            log: if full { log } else { String::new() },
+            report: String::new(),
+        })
+    }
+
+    fn raised(&self, verdict: &Verdict, full: bool) -> Box<Evidence> {
+        Box::new(Evidence {
+            outcome: verdict.outcome,
+            raw: raw::of_exception(verdict.outcome, verdict.signature),
+            signal: None,
+            exit_code: (verdict.outcome == Outcome::Exit).then_some(verdict.value as i32),
+            crash: None,
+            objects: Vec::new(),
+            log: if full { self.files.log() } else { String::new() },
+            report: if full { self.files.batch.report() } else { String::new() },
+        })
+    }
+
+    fn try_run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError> {
+        seen.clear();
+        let most = self.fits_per_wake().min(inputs.len());
+        let (count, end) = self.send(&inputs[..most], PHASE_RUN)?;
+        let capacity = self.files.region.layout().capacity;
+        let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
+        for slot in 0..ran {
+            let Some(verdict) = self.files.batch.verdict(slot, capacity) else { break };
+            seen.push(if verdict.outcome.is_finding() {
+                Seen::Finding(self.raised(&verdict, false))
+            } else {
+                verdict.novel.map_or(Seen::Boring, Seen::Novel)
+            });
+        }
+        match end {
+            BatchEnd::Done => self.learn_pace(ran),
+            // It died between inputs: that costs a child and says nothing of an input.
+            _ if ran == count => {}
+            _ if seen.len() == ran => seen.push(Seen::Finding(self.evidence(end, false))),
+            _ => {}
+        }
+        if seen.is_empty() {
+            // A mad child that says nothing of the first input: have another one run it, alone.
+            self.retire()?;
+            let observed = self.try_observe(inputs[0], true, &mut Vec::new())?;
+            seen.push(observed.evidence.map_or(Seen::Boring, Seen::Finding));
+        }
+        Ok(())
+    }
+
+    fn learn_pace(&mut self, ran: usize) {
+        let nanos = self.files.batch.header().nanos.load(Ordering::Relaxed) as f64 / ran.max(1) as f64;
+        self.nanos_per_run = (0.75 * self.nanos_per_run + 0.25 * nanos.clamp(50.0, 1e9)).max(50.0);
+    }
+
+    fn try_observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
+        if fresh {
+            self.retire()?;
+        }
+        self.plan.drain(&self.files.region, |_, _| {});
+        let (_, end) = self.send(&[input], PHASE_OBSERVE)?;
+        hits.clear();
+        self.plan.drain(&self.files.region, |edge, class| hits.push((edge, class)));
+        let capacity = self.files.region.layout().capacity;
+        let nanos = self.files.batch.header().nanos.load(Ordering::Relaxed);
+        let observation = match (end, self.files.batch.verdict(0, capacity)) {
+            (BatchEnd::Done, Some(verdict)) => {
+                let evidence = verdict.outcome.is_finding().then(|| self.raised(&verdict, true));
+                Observation { outcome: verdict.outcome, nanos, evidence }
+            }
+            // A child that is through but says nothing sensible is mad; it costs a child.
+            (BatchEnd::Done, None) => {
+                self.retire()?;
+                Observation { outcome: Outcome::Ok, nanos: 0, evidence: None }
+            }
+            (end, _) => {
+                let evidence = self.evidence(end, true);
+                Observation { outcome: evidence.outcome, nanos: 0, evidence: Some(evidence) }
+            }
+        };
+        Ok(observation)
+    }
+}
+
+impl Worker for ProcessWorker {
+    fn run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError> {
+        self.persist(|worker| worker.try_run(inputs, seen))
+    }
+
+    fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
+        self.persist(|worker| worker.try_observe(input, fresh, hits))
+    }
+
+    fn modules(&self) -> &[Module] {
+        &self.known
+    }
+
+    fn threads(&self) -> u64 {
+        self.server.threads
+    }
+}

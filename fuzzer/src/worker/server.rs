@@ -1,0 +1,240 @@
+//! One server process: started, asked to fork and to kill, and reaped.
+//!
+//! Owns the process and the control socket. Knows nothing of inputs and coverage.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hitmap_wire::control::{self, Failure, Kind, Message};
+use hitmap_wire::region::Region;
+
+use super::WorkerError;
+use super::files::Files;
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The Python interpreter.
+    pub python: OsString,
+    /// `FILE.py` or `FILE.py:NAME`.
+    pub harness: String,
+    /// Memory limit, passed on to the children.
+    pub memory_mb: u64,
+    /// How long importing the harness may take.
+    pub patience: Duration,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By a signal.
+    Signal(i32),
+    /// By itself.
+    Exit(i32),
+}
+
+impl Ended {
+    fn of_status(status: i32) -> Ended {
+        if libc::WIFSIGNALED(status) {
+            Ended::Signal(libc::WTERMSIG(status))
+        } else {
+            Ended::Exit(libc::WEXITSTATUS(status))
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    control: OwnedFd,
+    /// Threads besides the main one that were alive after the import.
+    pub threads: u64,
+}
+
+impl Server {
+    /// Starts a server and waits until the harness is imported.
+    ///
+    /// # Errors
+    /// [`WorkerError::Harness`] with a message for the user when the harness cannot be loaded.
+    pub fn start(launch: &Launch, files: &Files, history: BorrowedFd<'_>) -> Result<Server, WorkerError> {
+        let (ours, theirs) = control::socket_pair().map_err(WorkerError::system("socketpair"))?;
+        let fds = files.descriptors(history.as_raw_fd(), theirs.as_raw_fd());
+        let mut command = Command::new(&launch.python);
+        command
+            .args(["-m", "hitmap.worker", "--harness", &launch.harness, "--fds", &fds.to_argument()])
+            .args(["--memory-mb", &launch.memory_mb.to_string()])
+            .env(control::MAP_VARIABLE, control::map_variable(fds.region, files.token))
+            .env("PYTHONHASHSEED", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        // SAFETY: between fork and exec only `fcntl` and `setpgid` are called, which are
+        // async-signal-safe. The group of its own keeps a terminal's Ctrl-C for the engine.
+        unsafe {
+            command.pre_exec(move || {
+                libc::setpgid(0, 0);
+                for fd in fds.all() {
+                    if libc::fcntl(fd, libc::F_SETFD, 0) < 0 {
+                        return Err(io::Error::last_os_error());
+                    }
+                }
+                Ok(())
+            });
+        }
+        files.clear_log();
+        files.batch.clear_notes();
+        let process = command.spawn().map_err(|source| {
+            let python = launch.python.to_string_lossy().into_owned();
+            WorkerError::Harness(format!("cannot start {python}: {source}; name the interpreter with --python"))
+        })?;
+        drop(theirs);
+        let mut server = Server { process, control: ours, threads: 0 };
+        let ready = server.wait_ready(launch, files)?;
+        server.threads = ready.a;
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self, launch: &Launch, files: &Files) -> Result<Message, WorkerError> {
+        let until = Instant::now() + launch.patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let seconds = launch.patience.as_secs();
+                return Err(WorkerError::Harness(format!(
+                    "{}: importing took longer than {seconds} s; what it wrote:\n{}",
+                    launch.harness,
+                    files.log()
+                )));
+            }
+            if !readable(self.control.as_fd(), left) {
+                continue;
+            }
+            let message = Message::receive(self.control.as_fd()).map_err(WorkerError::system("control socket"))?;
+            let Some(message) = message else {
+                let status = self.process.wait().map(|s| s.to_string()).unwrap_or_default();
+                return Err(WorkerError::Harness(died_at_start(launch, &status, &files.log())));
+            };
+            match message.kind() {
+                Some(Kind::Ready) => return Ok(message),
+                Some(Kind::Failed) => {
+                    return Err(WorkerError::Harness(failure_text(launch, message.value, &files.batch.report())));
+                }
+                _ => return Err(WorkerError::Broken("did not say whether it is ready".into())),
+            }
+        }
+    }
+
+    /// The control socket, to be polled beside the done event.
+    pub fn control(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// Forks a child; returns its process id.
+    ///
+    /// # Errors
+    /// [`WorkerError::Broken`] when the server is gone.
+    pub fn fork(&self) -> Result<i32, WorkerError> {
+        self.say(Message::new(Kind::Fork, 0, 0))?;
+        let message = self.hear()?;
+        match message.kind() {
+            Some(Kind::Forked) => Ok(message.a as i32),
+            _ => Err(WorkerError::Broken("did not fork".into())),
+        }
+    }
+
+    /// Sends a signal to the child. That it is gone already is no error.
+    ///
+    /// # Errors
+    /// [`WorkerError::Broken`] when the server is gone.
+    pub fn kill(&self, signal: i32) -> Result<(), WorkerError> {
+        self.say(Message::new(Kind::Kill, signal, 0))
+    }
+
+    /// Waits up to `patience` for the child's end; `None` when it still lives.
+    ///
+    /// # Errors
+    /// [`WorkerError::Broken`] when the server is gone.
+    pub fn wait_exited(&self, patience: Duration) -> Result<Option<Ended>, WorkerError> {
+        if !readable(self.control.as_fd(), patience) {
+            return Ok(None);
+        }
+        let message = self.hear()?;
+        match message.kind() {
+            Some(Kind::Exited) => Ok(Some(Ended::of_status(message.value))),
+            _ => Err(WorkerError::Broken("spoke out of turn".into())),
+        }
+    }
+
+    fn say(&self, message: Message) -> Result<(), WorkerError> {
+        message.send(self.control.as_fd()).map_err(|e| WorkerError::Broken(format!("is gone: {e}")))
+    }
+
+    fn hear(&self) -> Result<Message, WorkerError> {
+        match Message::receive(self.control.as_fd()) {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(WorkerError::Broken("is gone".into())),
+            Err(e) => Err(WorkerError::Broken(format!("cannot be heard: {e}"))),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The server ends when its socket closes; it is killed as well in case it no longer listens.
+        // Its child dies with it (PR_SET_PDEATHSIG).
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Puts back a region's module table before a new server starts: addresses of the old one are stale.
+pub fn forget_addresses(region: &Region, known: &[hitmap_wire::modules::Module]) {
+    let without: Vec<_> =
+        known.iter().cloned().map(|m| hitmap_wire::modules::Module { load_bias: 0, pc_table: 0, ..m }).collect();
+    hitmap_wire::modules::restore(region, &without);
+}
+
+fn readable(fd: BorrowedFd<'_>, patience: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one valid entry is passed.
+    unsafe { libc::poll(&mut poll, 1, millis) == 1 }
+}
+
+fn died_at_start(launch: &Launch, status: &str, log: &str) -> String {
+    let python = launch.python.to_string_lossy();
+    if log.contains("No module named hitmap") {
+        return format!("{python} has no hitmap; install it there (pip install hitmap) or name another with --python");
+    }
+    format!(
+        "{}: the process died while it imported the harness ({status}); what it wrote:\n{}",
+        launch.harness,
+        log.trim_end()
+    )
+}
+
+fn failure_text(launch: &Launch, code: i32, report: &str) -> String {
+    let harness = &launch.harness;
+    let file = harness.rsplit_once(".py:").map_or(harness.as_str(), |(file, _)| &harness[..file.len() + 3]);
+    let report = report.trim_end();
+    match Failure::from_code(code) {
+        Failure::NoFile => format!("{file}: no such file; name a Python file that defines a harness"),
+        Failure::Import => format!("{file}: importing it raised:\n{report}"),
+        Failure::NoHarness => {
+            format!("{file}: no harness in it; decorate a function that takes bytes with @hitmap.harness")
+        }
+        Failure::SeveralHarnesses => {
+            format!("{file}: several harnesses in it ({report}); name one, as in {file}:{}", first(report))
+        }
+        Failure::NoSuchHarness => format!("{harness}: no such harness; there is {report}"),
+        Failure::Other => format!("{file}: {report}"),
+    }
+}
+
+fn first(names: &str) -> &str {
+    names.split([',', '\n']).next().unwrap_or("NAME").trim()
+}
