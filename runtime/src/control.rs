@@ -1,8 +1,8 @@
 //! The control block: what an instrumented library says of itself, and what the runtime tells it.
 //!
 //! Declared once more, in C, in `runtime/stub/hitmap_stub.c`. Libraries carry the block they were
-//! built with for years, so it only ever grows at its end's expense of [`Control::size`]: a field is
-//! never moved, and a block of another [`VERSION`] is refused with a sentence.
+//! built with for years: fields are appended and never moved, [`Control::size`] tells which are
+//! there, and a block of another [`VERSION`] is refused with a sentence.
 
 use crate::guards::Plane;
 

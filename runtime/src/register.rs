@@ -122,11 +122,6 @@ impl Part {
         [self.counters as usize, self.flags as usize, self.guards as usize].into_iter().find(|a| *a != 0).unwrap_or(0)
     }
 
-    /// Its entry in the module table.
-    pub fn entered(&self) -> Module {
-        Module { base: self.base, ..self.module() }
-    }
-
     fn module(&self) -> Module {
         Module {
             identity: self.identity,

@@ -11,9 +11,10 @@
 //! or the same number of hits again after an engine cleared it); and what another process counts in
 //! the same region meanwhile is seen as ours.
 
+use std::sync::atomic::Ordering;
+
 use hitmap_wire::class::{self, Class};
 use hitmap_wire::modules::{COUNTERS, GUARDS};
-use hitmap_wire::sweep::Plan;
 
 use crate::inline::each_touched;
 use crate::process::{Live, Process};
@@ -121,12 +122,14 @@ pub fn sweep(process: &mut Process) {
         }
         return;
     }
-    for part in parts.iter().filter(|part| part.alive && part.counted()) {
-        if let Some(first) = part.first {
-            drain_sections(part, view, first, |_, _, _| {});
+    for part in parts.iter().filter(|part| part.counted()) {
+        match part.first {
+            Some(first) if part.kind & GUARDS != 0 => drain_guards(part, live, view, first),
+            Some(first) if part.alive => drain_sections(part, view, first, |_, _, _| {}),
+            _ => {}
         }
     }
-    drain_guards(parts, live, view);
+    live.region.header().journal_len.store(0, Ordering::Relaxed);
 }
 
 /// Drains a library's own counters and flags into the view and clears them; `also(plane, i, value)`
@@ -154,18 +157,15 @@ pub fn drain_sections(part: &Part, view: &mut View, first: usize, mut also: impl
     }
 }
 
-fn drain_guards(parts: &[Part], live: Live, view: &mut View) {
-    let guards: Vec<&Part> = parts.iter().filter(|p| p.kind & GUARDS != 0 && p.counted()).collect();
-    if guards.is_empty() {
-        return;
+/// Drains the counters of guards into the view. By a scan and not by the journal: a thread that counts
+/// meanwhile can leave a counter that is not 0 and stands in no journal, or an entry that is not yet
+/// written when it is read; either would hide the edge for good.
+fn drain_guards(part: &Part, live: Live, view: &mut View, first: usize) {
+    // SAFETY: the part's range lies within the region.
+    unsafe {
+        let counters = live.region.counters().add(part.base as usize);
+        each_touched(counters, part.edges as usize, true, |i, count| view.mark(first + i, class::of_count(count)));
     }
-    let modules: Vec<_> = guards.iter().map(|part| part.entered()).collect();
-    Plan::of(&modules, live.region.layout().capacity).drain(live.region, |edge, class| {
-        let holder = guards.iter().find(|part| (part.base..part.base + part.edges).contains(&edge));
-        if let Some((part, first)) = holder.and_then(|part| Some((part, part.first?))) {
-            view.mark(first + (edge - part.base) as usize, class);
-        }
-    });
 }
 
 /// Carries counters that could not be moved over into the region, and clears them.

@@ -6,6 +6,9 @@
  * loads and runs, inline counters count into the library's own memory, and guards count into one
  * dummy byte.
  *
+ * Compiled with `-O2 -fPIC -c` by the compiler of the library, linked as one object, once, anywhere
+ * on the command line, beside `-Wl,-T,isolate.ld`.
+ *
  * Depends on nothing, not even libc. Everything is hidden, so that two libraries never share a
  * callback and no call goes through the PLT. `struct hitmap_control` is declared once more in
  * runtime/src/control.rs: it is versioned and append-only. */
@@ -39,7 +42,7 @@ struct hitmap_control {
   uint8_t *live;                                    /* plane->counters, one load nearer */
   const struct hitmap_plane *plane;
   void (*leave)(struct hitmap_control *);           /* set by the runtime, called on unloading */
-  struct hitmap_control *self;                      /* last: equals &itself once relocated */
+  struct hitmap_control *self;                      /* equals &itself once relocated */
 };
 
 /* The linker makes these where such sections exist; isolate.ld makes the two ends. */

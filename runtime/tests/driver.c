@@ -47,6 +47,7 @@ int main(int argc, char **argv) {
 #define IS(name) (!strcmp(word, name))
     if (IS("rt")) rt = open_library(text, RTLD_GLOBAL);
     else if (IS("rt-local")) rt = open_library(text, RTLD_LOCAL);
+    else if (IS("rt-of")) rt = libs[atoi(text)]; /* the runtime as the library's own handle shows it */
     else if (IS("second")) rt = open_library(text, RTLD_GLOBAL);
     else if (IS("open")) { int at = 0; while (libs[at]) at++; libs[at] = open_library(text, RTLD_LOCAL); }
     else if (IS("close")) { dlclose(libs[atoi(text)]); libs[atoi(text)] = NULL; }

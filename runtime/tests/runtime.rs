@@ -8,7 +8,9 @@ mod fixture;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-use fixture::{Bench, Build, GUARDS, INLINE, Shared, clang, ok, runtime, script, stub_folder, with, with_path};
+use fixture::{
+    Bench, Build, GUARDS, INLINE, Shared, clang, linkers, ok, runtime, script, stub_folder, with, with_path,
+};
 use hitmap_wire::modules;
 use hitmap_wire::region::MODE_ENGINE;
 use hitmap_wire::sweep::Plan;
@@ -139,14 +141,28 @@ fn an_instrumented_program_with_the_stub_runs() {
 
 #[test]
 fn a_stripped_or_collected_library_counts_wherever_the_stub_stands() {
-    for stub_first in [false, true] {
-        for link in [&["-s"][..], &["-Wl,--gc-sections"], &["-s", "-Wl,--gc-sections", "-Wl,-z,now"]] {
+    for (linker, stub_first) in linkers().iter().flat_map(|linker| [(linker, false), (linker, true)]) {
+        for link in [&[][..], &["-s"], &["-Wl,--gc-sections"], &["-s", "-Wl,--gc-sections", "-Wl,-z,now"]] {
             for coverage in [INLINE, GUARDS, "-fsanitize-coverage=edge,inline-8bit-counters,inline-bool-flag"] {
-                let build = Build { coverage: &[coverage], stub_first, link, ..Build::default() };
-                check(&build, &["call 0 3 1", "hits", "total"], &[1, 10]);
+                let link: Vec<&str> = linker.iter().map(String::as_str).chain(link.iter().copied()).collect();
+                let build = Build { coverage: &[coverage], stub_first, link: &link, ..Build::default() };
+                check_shared(&build);
             }
         }
     }
+}
+
+/// In a region that a test shares, a child's hit is seen and its write to the neighbour is not.
+#[track_caller]
+fn check_shared(build: &Build<'_>) {
+    let bench = Bench::new();
+    let shared = Shared::new(100_000, 0);
+    let lib = bench.library("a", build);
+    let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+    all.extend(script(["fork", "set 0 3", "call 0 2 1", "end", "parent", "get 0", "total"]));
+    let ran = bench.run_with(&all, Some(&shared.variable));
+    assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![1, 10], ""));
+    assert_eq!(shared.count(4096 + 2), 1);
 }
 
 #[test]
@@ -159,6 +175,18 @@ fn a_runtime_that_comes_later_finds_the_library_and_what_it_counted() {
             all.extend(script(["hits", "call 0 4 1", "hits", "save", "class 3"]));
             assert_eq!(bench.run(&all).numbers, [1, 2, 4]);
         }
+    }
+}
+
+#[test]
+fn a_library_that_needs_the_runtime_shows_it_on_its_own_handle() {
+    let bench = Bench::new();
+    let (rt, folder) = (runtime().display().to_string(), runtime().parent().unwrap().display().to_string());
+    let rpath = format!("-Wl,-rpath,{folder}");
+    for build in [Build::default(), guards()] {
+        let lib = bench.library("a", &Build { link: &["-Wl,--no-as-needed", &rt, &rpath], ..build });
+        let all = [with("open", &lib), "rt-of 0".into(), "call 0 3 1".into(), "hits".into(), "total".into()];
+        assert_eq!(bench.run(&all).numbers, [1, 10]);
     }
 }
 
@@ -286,18 +314,17 @@ fn a_library_that_a_child_loads_late_has_the_same_range_in_the_next_child() {
 
 #[test]
 fn neighbours_of_moved_counters_stay_private() {
-    for (coverage, link) in [
-        (INLINE, &[][..]),
-        (INLINE, &["-s", "-Wl,--gc-sections"]),
-        ("-fsanitize-coverage=edge,inline-8bit-counters", &[]),
-    ] {
+    for coverage in
+        [INLINE, "-fsanitize-coverage=edge,inline-8bit-counters", "-fsanitize-coverage=edge,inline-bool-flag"]
+    {
+        let build = Build { coverage: &[coverage], ..Build::default() };
         let bench = Bench::new();
         let shared = Shared::new(100_000, 0);
-        let lib = bench.library("a", &Build { coverage: &[coverage], link, ..Build::default() });
+        let lib = bench.library("a", &build);
         let mut all = vec![with("rt", &runtime()), with("open", &lib)];
         all.extend(script(["fork", "set 0 3", "call 0 2 1", "end", "parent", "get 0"]));
         assert_eq!(bench.run_with(&all, Some(&shared.variable)).numbers, [1]);
-        assert_eq!(shared.count(4096 + 2), 1);
+        assert_eq!(shared.count(4096 + 2) | shared.flag(4096 + 2), 1);
     }
 }
 
@@ -408,5 +435,24 @@ fn a_second_runtime_says_so_and_hands_over_to_the_first() {
             assert_eq!(ran.numbers, [1, 10]);
             assert!(ran.stderr.contains("second runtime") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
         }
+    }
+}
+
+// What is exported.
+
+#[test]
+fn every_function_of_the_header_is_exported() {
+    let header = include_str!("../include/hitmap.h");
+    let path = std::ffi::CString::new(runtime().into_os_string().into_encoded_bytes()).unwrap();
+    // SAFETY: loads the library under test; its constructor finds nothing instrumented here.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    assert!(!handle.is_null());
+    let declared = header.lines().filter(|l| l.ends_with(");") && !l.starts_with(' '));
+    let names: Vec<&str> = declared.filter_map(|l| l.split('(').next()?.rsplit([' ', '*']).next()).collect();
+    assert_eq!(names.len(), 12, "{names:?}");
+    for name in names {
+        let symbol = std::ffi::CString::new(name).unwrap();
+        // SAFETY: the handle is open and the name is a C string.
+        assert!(!unsafe { libc::dlsym(handle, symbol.as_ptr()) }.is_null(), "{name}");
     }
 }
