@@ -236,7 +236,7 @@ class Engine:
         record = RECORDS_AT + RECORD * at
         struct.pack_into("<IIIIQQI", self.region, record, 1, kind, base, edges, 0, 0, 1)
         self.region[record + 36] = at + 1
-        struct.pack_into("<I", self.region, 32 - 4, at + 1)
+        struct.pack_into("<I", self.region, 28, at + 1)
 
     def counter(self, edge: int) -> int:
         return self.region[self.counters_at + edge]

@@ -58,11 +58,14 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     limits::ignore_interrupts();
     // SAFETY: the handler only stores a flag.
     unsafe { libc::pthread_atfork(None, None, Some(forked_again)) };
-    let Shared { batch, region, history, log: _log, control, wake, done } = shared;
+    let Shared { batch, region, history, log, control, wake, done } = shared;
+    // Descriptors are never closed here: the target may have closed them, and opened others.
+    std::mem::forget(log);
     // The server alone speaks there, and the engine must see the end of it when the server dies.
     drop(control);
     let batch: &'static Batch = Box::leak(Box::new(batch));
-    let mut child = Child { batch, judge: Judge::new(region, history)?, harness, wake, done, loads: 0 };
+    let judge = Judge::new(region, history)?;
+    let child = Box::leak(Box::new(Child { batch, judge, harness, wake, done, loads: 0 }));
     crash::install(&batch.header().crash)?;
     limits::bound_memory(memory_mb)?;
     child.write_objects();

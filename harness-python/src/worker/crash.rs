@@ -13,6 +13,8 @@ use hitmap_wire::batch::{CrashNote, FRAMES};
 use hitmap_wire::identity;
 use hitmap_wire::mapping::Mapping;
 
+use super::registers;
+
 const SIGNALS: [c_int; 7] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGSYS, libc::SIGTRAP];
 
@@ -113,59 +115,46 @@ unsafe fn store(note: &CrashNote, signal: c_int, info: *mut libc::siginfo_t, con
 
         // The place of the signal counts as a return address: one past it, as after a call, so that
         // a reader can treat all frames alike.
-        let (pc, sp) = place(context);
-        note.frames[0].store(pc.wrapping_add(1), Ordering::Relaxed);
+        let here = registers::read(context);
+        note.frames[0].store(here.pc.wrapping_add(1), Ordering::Relaxed);
         note.frames_len.store(1, Ordering::Relaxed);
 
-        let mut walked = [std::ptr::null_mut(); FRAMES + OWN];
-        let len = libc::backtrace(walked.as_mut_ptr(), walked.len() as c_int).max(0) as usize;
-        let own = walked[..len].iter().position(|frame| *frame as u64 == pc).unwrap_or(len);
-        let ours = OURS.0.load(Ordering::Relaxed)..OURS.1.load(Ordering::Relaxed);
-        let target = walked[..len].iter().map(|f| *f as u64).skip(own + 1).take_while(|f| !ours.contains(f));
-        let mut kept = 1;
-        for frame in target.take(FRAMES - 1) {
-            note.frames[kept].store(frame, Ordering::Relaxed);
-            kept += 1;
-        }
+        // Where there is no code there is nothing to unwind by, and where there is no memory the
+        // unwinder itself would crash. That is a call through a wild pointer: go on from its caller.
+        let mut kept = if peek(here.pc).is_some() { walk(note, 1, here.pc) } else { 1 };
         if kept == 1
-            && let Some(caller) = peek(sp)
+            && let Some(caller) = registers::before_call(context, here)
+            && peek(caller.pc).is_some()
         {
-            // A call through a wild pointer: no code, so nothing to unwind by, but the call left its
-            // return address on top of the stack.
-            note.frames[1].store(caller, Ordering::Relaxed);
-            kept = 2;
+            note.frames[1].store(caller.pc, Ordering::Relaxed);
+            registers::write(context, caller);
+            kept = walk(note, 2, caller.pc);
+            registers::write(context, here);
         }
         note.frames_len.store(kept as u32, Ordering::Relaxed);
     }
 }
 
-/// Program counter and stack pointer at the signal.
+/// Stores the frames outside of the one at `pc`, from the note's frame `kept` on, up to where the
+/// target was called from; gives how many the note has then.
 ///
 /// # Safety
-/// `context` must be what the kernel passed to a handler.
-#[cfg(target_arch = "x86_64")]
-unsafe fn place(context: *mut c_void) -> (u64, u64) {
-    // SAFETY: the caller's word.
-    let registers = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    (registers[libc::REG_RIP as usize] as u64, registers[libc::REG_RSP as usize] as u64)
-}
-
-/// Program counter and stack pointer at the signal.
-///
-/// # Safety
-/// `context` must be what the kernel passed to a handler.
-#[cfg(target_arch = "aarch64")]
-unsafe fn place(context: *mut c_void) -> (u64, u64) {
-    // SAFETY: the caller's word.
-    let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
-    (machine.pc, machine.sp)
+/// Only in a signal handler, after [`install`].
+unsafe fn walk(note: &CrashNote, mut kept: usize, pc: u64) -> usize {
+    let mut walked = [std::ptr::null_mut(); FRAMES + OWN];
+    // SAFETY: the buffer has room for as many addresses as are asked for.
+    let len = unsafe { libc::backtrace(walked.as_mut_ptr(), walked.len() as c_int) }.max(0) as usize;
+    let ours = OURS.0.load(Ordering::Relaxed)..OURS.1.load(Ordering::Relaxed);
+    let all = walked[..len].iter().map(|frame| *frame as u64);
+    for frame in all.skip_while(|f| *f != pc).skip(1).take_while(|f| !ours.contains(f)).take(FRAMES - kept) {
+        note.frames[kept].store(frame, Ordering::Relaxed);
+        kept += 1;
+    }
+    kept
 }
 
 /// The word at an address that may not be mapped: the kernel looks, so that nothing faults.
-///
-/// # Safety
-/// None beyond its being called where system calls are allowed.
-unsafe fn peek(address: u64) -> Option<u64> {
+pub fn peek(address: u64) -> Option<u64> {
     let mut word = 0u64;
     let to = libc::iovec { iov_base: (&raw mut word).cast(), iov_len: 8 };
     let from = libc::iovec { iov_base: address as *mut c_void, iov_len: 8 };

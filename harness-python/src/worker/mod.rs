@@ -11,6 +11,7 @@
 //! | [`outcome`] | one call of the harness and what became of it |
 //! | [`judge`] | whether a run touched something that the history lacks |
 //! | [`crash`] | what a fatal signal leaves behind |
+//! | [`registers`] | the processor's registers at a signal, one file a processor |
 //! | [`limits`] | what the process may use and hear |
 //!
 //! Python's part, `python/hitmap/worker.py`, is the **host**: it imports the harness, forks through
@@ -21,6 +22,9 @@ mod crash;
 mod judge;
 mod limits;
 mod outcome;
+#[cfg_attr(target_arch = "x86_64", path = "registers/x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "registers/aarch64.rs")]
+mod registers;
 mod server;
 mod shared;
 

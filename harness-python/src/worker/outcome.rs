@@ -142,8 +142,14 @@ fn place(traceback: &Bound<'_, PyTraceback>) -> PyResult<(String, String, u32)> 
     Ok((file, function, traceback.getattr(intern!(py, "tb_lineno"))?.extract().unwrap_or(0)))
 }
 
+/// The exception as Python code sees it, its traceback attached: before 3.12 the interpreter keeps the
+/// two apart until an `except` joins them.
+pub fn whole<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
+    error.clone_ref(py).into_value(py).into_bound(py).into_any()
+}
+
 fn describe(py: Python<'_>, harness: &Harness, error: &PyErr) -> String {
-    let told = harness.host.bind(py).call_method1(intern!(py, "describe"), (error.value(py),));
+    let told = harness.host.bind(py).call_method1(intern!(py, "describe"), (whole(py, error),));
     let told = told.and_then(|text| text.extract::<String>());
     told.unwrap_or_else(|why| {
         format!("{}: (its traceback could not be written: {why})", type_name(&error.get_type(py)))

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use super::child;
 use super::limits;
-use super::outcome::Harness;
+use super::outcome::{Harness, whole};
 use super::shared::Shared;
 
 /// The exit code of a server that cannot go on.
@@ -100,12 +100,12 @@ fn load(py: Python<'_>, host: &Bound<'_, PyAny>) -> PyResult<Harness> {
 /// Says why there is no harness, or no child: the error has `code` and `text` when it is one of the
 /// host's own, anything else is told by its traceback.
 fn fail(py: Python<'_>, shared: &Shared, host: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<()> {
-    let value = error.value(py);
+    let value = whole(py, error);
     let code = value.getattr(intern!(py, "code")).and_then(|code| code.extract::<i32>());
     let text = value.getattr(intern!(py, "text")).and_then(|text| text.extract::<String>());
     let (code, text) = match (code, text) {
         (Ok(code), Ok(text)) => (Failure::from_code(code), text),
-        _ => (Failure::Other, host.call_method1(intern!(py, "describe"), (value,))?.extract()?),
+        _ => (Failure::Other, host.call_method1(intern!(py, "describe"), (&value,))?.extract()?),
     };
     shared.batch.write_report(&text);
     Message::new(Kind::Failed, code as i32, 0).send(shared.control.as_fd())?;
