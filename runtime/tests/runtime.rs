@@ -120,6 +120,19 @@ fn two_libraries_count_side_by_side() {
 }
 
 #[test]
+fn objects_compiled_in_different_ways_are_parts_of_one_library() {
+    let bench = Bench::new();
+    let (source, object) = (bench.at("more", "c"), bench.at("more", "o"));
+    std::fs::write(&source, "static volatile int s; void f100(void) { s = 1; } void f101(void) { s = 2; }\n").unwrap();
+    ok(clang().args(["-O1", "-fPIC", "-c", GUARDS]).arg(&source).arg("-o").arg(&object));
+    let object = object.display().to_string();
+    let lib = bench.library("a", &Build { link: &[&object], ..Build::default() });
+    let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+    all.extend(script(["total", "modules", "call 0 3 1", "call 0 101 3", "hits", "save", "class 3", "class 11"]));
+    assert_eq!(bench.run(&all).numbers, [12, 2, 2, 1, 4]);
+}
+
+#[test]
 fn a_data_only_library_loads_and_brings_no_edges() {
     for isolate in [true, false] {
         check(&Build { coverage: &[], isolate, ..Build::default() }, &["total", "modules", "get 0"], &[0, 0, 1]);
