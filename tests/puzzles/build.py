@@ -15,6 +15,8 @@ from puzzles import puzzle
 from puzzles.puzzle import Puzzle
 
 WRAPPER = Path(sys.executable).parent / "hitmap-clang++"
+# Read here: sysconfig fills its table at the first call, and not for two threads at once.
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 HARNESS = """\
 import hitmap
 
@@ -69,7 +71,7 @@ class Built:
         return p
 
     def module(self, name: str) -> Path:
-        return self.folder / (name + sysconfig.get_config_var("EXT_SUFFIX"))
+        return self.folder / f"{name}{SUFFIX}"
 
     def edges(self, name: str) -> int:
         script = f"import hitmap, {name}; print(hitmap.coverage().total)"
