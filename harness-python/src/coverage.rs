@@ -5,36 +5,51 @@
 
 use std::ffi::c_int;
 
+use hitmap_observers::snapshot::ModuleId;
+use hitmap_wire::identity::Identity;
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::runtime::{self, ModuleRecord};
 
-/// One instrumented library of this process.
-#[pyclass(frozen, get_all, module = "hitmap")]
+/// One instrumented library: of this process, or of a snapshot.
+#[pyclass(frozen, module = "hitmap._native")]
 #[derive(Clone)]
 pub struct Module {
-    /// The file it was loaded from.
-    path: String,
-    /// Its build-id, or a hash of its code, as hexadecimal digits.
-    identity: String,
-    /// The dense number of its first edge.
-    first: u64,
-    /// How many edges it has.
-    edges: u32,
-    /// How many of them were hit.
+    id: ModuleId,
+    /// The dense number of its first edge, in the map that it was listed for.
+    #[pyo3(get)]
+    pub first: u64,
+    /// How many of its edges were hit.
+    #[pyo3(get)]
     hits: u32,
     /// True when it did not fit into the map and is not counted.
-    refused: bool,
+    #[pyo3(get)]
+    pub refused: bool,
+    /// How many edges it has.
+    #[pyo3(get)]
+    pub edges: u32,
 }
 
 #[pymethods]
 impl Module {
+    /// The file it was loaded from.
+    #[getter]
+    fn path(&self) -> &str {
+        &self.id.path
+    }
+
     /// The file's name without folders.
     #[getter]
     fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or(&self.path)
+        &self.id.name
+    }
+
+    /// Its build-id, or a hash of its code, as hexadecimal digits.
+    #[getter]
+    fn identity(&self) -> String {
+        self.id.identity.to_string()
     }
 
     fn __repr__(&self) -> String {
@@ -44,17 +59,29 @@ impl Module {
 }
 
 impl Module {
+    /// What names it on every machine.
+    pub fn id(&self) -> ModuleId {
+        self.id.clone()
+    }
+
+    /// A library as a snapshot keeps it.
+    pub fn kept(id: &ModuleId, first: u64, hits: u32) -> Module {
+        Module { edges: id.edges, id: id.clone(), first, hits, refused: false }
+    }
+
     fn of(record: &ModuleRecord) -> Module {
         let path = record.path.split(|byte| *byte == 0).next().unwrap_or_default();
+        let path = String::from_utf8_lossy(path).into_owned();
         let identity = &record.identity[..(record.identity_len as usize).min(record.identity.len())];
-        Module {
-            path: String::from_utf8_lossy(path).into_owned(),
-            identity: identity.iter().map(|byte| format!("{byte:02x}")).collect(),
-            first: record.first,
+        let id = ModuleId {
+            identity: Identity::new(identity),
+            kind: record.kind,
             edges: record.edges,
-            hits: record.hits,
-            refused: record.refused != 0,
-        }
+            name: path.rsplit('/').next().unwrap_or(&path).to_owned(),
+            path,
+        };
+        let refused = record.refused != 0;
+        Module { id, first: record.first, hits: record.hits, refused, edges: record.edges }
     }
 }
 

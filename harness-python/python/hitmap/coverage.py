@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from hitmap import _native
-from hitmap._native import Module
+from hitmap._native import Module, Snapshot
 
-__all__ = ["Coverage", "Delta", "Module", "coverage"]
+__all__ = ["Coverage", "Delta", "Module", "Snapshot", "coverage"]
 
 
 class Delta:
@@ -33,6 +33,10 @@ class Delta:
     def total(self) -> int:
         """Edges that were known when the block ended."""
         return len(self._classes)
+
+    def snapshot(self) -> Snapshot:
+        """A copy that can be saved, merged and compared."""
+        return Snapshot.of(self.modules, self._classes)
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -78,6 +82,19 @@ class Coverage:
             delta.modules = _native.modules()
             delta._classes = _native.copy()
             _native.pop()
+
+    def snapshot(self) -> Snapshot:
+        """A copy of the view that can be saved, merged and compared."""
+        classes = _native.copy()
+        return Snapshot.of(_native.modules(), classes)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replaces the view by a snapshot; edges that it lacks are not hit.
+
+        Raises:
+            ValueError: when the snapshot has hits in a library that is not loaded here, or in another build of one.
+        """
+        _native.restore(snapshot.classes(_native.modules()))
 
     @property
     def __array_interface__(self) -> dict[str, Any]:

@@ -1,0 +1,200 @@
+//! Snapshots as Python objects: owned maps that are saved, merged, compared and put back.
+//!
+//! Owns no rule of its own: `hitmap_observers::snapshot` has them. What is added here is that two
+//! builds of one library are refused, because a sum over both would say nothing.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hitmap_observers::snapshot::{FileError, Hit, Hits, Meta, ModuleMap, Problem, Snapshot as Map};
+use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+use crate::coverage::Module;
+
+/// An owned copy of coverage: modules by identity, and the edges of each that were hit. It means the
+/// same on every machine and never changes.
+#[pyclass(frozen, module = "hitmap._native")]
+pub struct Snapshot {
+    map: Map,
+}
+
+#[pymethods]
+impl Snapshot {
+    /// A snapshot of dense classes: `classes` has a byte for each edge of `modules`.
+    #[staticmethod]
+    fn of(modules: Vec<PyRef<'_, Module>>, classes: &[u8]) -> PyResult<Snapshot> {
+        let counted = modules.iter().filter(|module| !module.refused);
+        let maps = counted.map(|module| {
+            // A library that was loaded after the copy was made has no bytes in it.
+            let first = (module.first as usize).min(classes.len());
+            let own = &classes[first..(first + module.edges as usize).min(classes.len())];
+            let hits = (0..).zip(own).filter(|(_, class)| **class != 0);
+            let hits = Hits::new(hits.map(|(edge, class)| Hit { edge, class: *class }).collect())?;
+            ModuleMap::new(module.id(), hits)
+        });
+        let maps = maps.collect::<Result<Vec<_>, _>>().map_err(bad)?;
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let meta = Meta { created, tool: concat!("hitmap ", env!("CARGO_PKG_VERSION")).into(), ..Meta::default() };
+        Ok(Snapshot { map: Map::new(maps, meta).map_err(bad)? })
+    }
+
+    /// Dense classes for a process that has `modules`.
+    fn classes<'py>(&self, py: Python<'py>, modules: Vec<PyRef<'_, Module>>) -> PyResult<Bound<'py, PyBytes>> {
+        let here: Vec<_> = modules.iter().filter(|module| !module.refused).map(|m| (m.first, m.id())).collect();
+        let end = here.iter().map(|(first, id)| first + u64::from(id.edges)).max().unwrap_or(0);
+        let mut classes = vec![0u8; end as usize];
+        for module in self.map.modules().iter().filter(|module| !module.hits().is_empty()) {
+            let Some((first, _)) = here.iter().find(|(_, id)| id.key() == module.id().key()) else {
+                let wanted = module.id();
+                let other = here.iter().find(|(_, id)| id.name == wanted.name);
+                return Err(PyValueError::new_err(match other {
+                    Some((_, id)) => format!(
+                        "{} is build {} in the snapshot and build {} in this process, and their edges do not \
+                         correspond; take a snapshot of the build that is used",
+                        wanted.name, wanted.identity, id.identity
+                    ),
+                    None => format!("{} is not loaded in this process; import it before restoring", wanted.name),
+                }));
+            };
+            for hit in module.hits().iter() {
+                classes[*first as usize + hit.edge as usize] = hit.class;
+            }
+        }
+        Ok(PyBytes::new(py, &classes))
+    }
+
+    /// Reads a file that `save`, or a campaign, wrote. Raises `OSError` when it cannot be read and
+    /// `ValueError` when it is no sound snapshot; both name the file.
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Snapshot> {
+        let map = py.detach(|| Map::load(path)).map_err(file_error)?;
+        Ok(Snapshot { map })
+    }
+
+    /// Writes it to a file, all or nothing. Raises `OSError`.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        py.detach(|| self.map.save(path)).map_err(file_error)
+    }
+
+    /// Reads what `to_bytes` gave. Raises `ValueError`.
+    #[staticmethod]
+    fn from_bytes(data: &[u8]) -> PyResult<Snapshot> {
+        Ok(Snapshot { map: Map::decode(data).map_err(bad)? })
+    }
+
+    /// Its bytes, as `save` writes them.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.map.encode())
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let py = slf.py();
+        Ok((PyType::new::<Snapshot>(py).getattr("from_bytes")?, (slf.get().to_bytes(py),)))
+    }
+
+    /// Edges that were hit.
+    #[getter]
+    fn hits(&self) -> u64 {
+        self.map.hits()
+    }
+
+    /// Edges that there are, hit or not.
+    #[getter]
+    fn total(&self) -> u64 {
+        self.map.total()
+    }
+
+    /// Its libraries, in the order of their identities.
+    #[getter]
+    fn modules(&self) -> Vec<Module> {
+        let mut first = 0;
+        let each = self.map.modules().iter().map(|module| {
+            let start = first;
+            first += u64::from(module.id().edges);
+            Module::kept(module.id(), start, module.hits().len() as u32)
+        });
+        each.collect()
+    }
+
+    /// Inputs that were run for it; 0 when it was not made by a campaign.
+    #[getter]
+    fn executions(&self) -> u64 {
+        self.map.meta.executions
+    }
+
+    /// Seconds since 1970 in UTC at which it was made; 0 when that is not known.
+    #[getter]
+    fn created(&self) -> u64 {
+        self.map.meta.created
+    }
+
+    /// Edges of either, with the larger hit class.
+    fn __or__(&self, other: &Snapshot) -> PyResult<Snapshot> {
+        self.with(other, Map::union)
+    }
+
+    /// Edges of both, with the smaller hit class.
+    fn __and__(&self, other: &Snapshot) -> PyResult<Snapshot> {
+        self.with(other, Map::intersection)
+    }
+
+    /// Edges of this one that the other does not have.
+    fn __sub__(&self, other: &Snapshot) -> PyResult<Snapshot> {
+        self.with(other, Map::difference)
+    }
+
+    /// Edges that only one of both has.
+    fn __xor__(&self, other: &Snapshot) -> PyResult<Snapshot> {
+        self.with(other, Map::symmetric_difference)
+    }
+
+    /// Whether the other has every edge of this one, in whatever class.
+    fn __le__(&self, other: &Snapshot) -> bool {
+        self.map.is_subset(&other.map)
+    }
+
+    /// Whether this one has every edge of the other, in whatever class.
+    fn __ge__(&self, other: &Snapshot) -> bool {
+        other.map.is_subset(&self.map)
+    }
+
+    /// Whether both have the same libraries with the same hits; where they come from does not count.
+    fn __eq__(&self, other: &Snapshot) -> bool {
+        let (ours, theirs) = (self.map.modules(), other.map.modules());
+        let mut pairs = ours.iter().zip(theirs);
+        ours.len() == theirs.len() && pairs.all(|(a, b)| a.id().key() == b.id().key() && a.hits() == b.hits())
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<snapshot of {} libraries, {} of {} edges>",
+            self.map.modules().len(),
+            self.map.hits(),
+            self.map.total()
+        )
+    }
+}
+
+impl Snapshot {
+    fn with(&self, other: &Snapshot, combine: impl Fn(&Map, &Map) -> Map) -> PyResult<Snapshot> {
+        match self.map.conflicts(&other.map).first() {
+            Some(conflict) => Err(PyValueError::new_err(conflict.to_string())),
+            None => Ok(Snapshot { map: combine(&self.map, &other.map) }),
+        }
+    }
+}
+
+fn bad(error: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn file_error(error: FileError) -> PyErr {
+    let text = error.to_string();
+    match error.problem {
+        _ if error.is_not_found() => PyFileNotFoundError::new_err(text),
+        Problem::System { .. } => PyOSError::new_err(text),
+        _ => PyValueError::new_err(text),
+    }
+}
