@@ -13,7 +13,7 @@ EXAMPLES = """\
 examples:
   hitmap build pytomlpp==1.1.0          from the package index, as source
   hitmap build ./mylib                  a folder with a pyproject.toml or setup.py; it is only read
-  hitmap build --asserts -O 1 ./mylib   assert() stays in; quicker to compile, better tracebacks
+  hitmap build -O 1 ./mylib             quicker to compile, better tracebacks
   hitmap build --guard bigpackage       for more than 250,000 edges
   hitmap build -v --keep /tmp/b ujson   show the compilers' output, keep the build's files
 
@@ -60,7 +60,8 @@ def build(words):
     parser.add_argument("what", metavar="PACKAGE[==VERSION] | PATH", help="a package, a folder or a source archive")
     add_variant(parser)
     parser.add_argument("-O", dest="level", choices=list("0123gs"), help="optimisation level instead of the project's own")
-    parser.add_argument("--asserts", action="store_true", help="keep assert() (-UNDEBUG)")
+    parser.add_argument("--no-asserts", dest="asserts", action="store_false",
+                        help="leave assert() to the project; else it is kept, because each is an oracle (-UNDEBUG)")
     parser.add_argument("--keep", metavar="DIR", help="keep source and objects in this folder")
     parser.add_argument("-v", "--verbose", action="store_true", help="show pip's and the compilers' output")
     asked = parser.parse_args(words)

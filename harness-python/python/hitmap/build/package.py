@@ -29,7 +29,7 @@ class Refused(Exception):
 class Request:
     """What is to be built, and how."""
 
-    def __init__(self, what, variant=variants.DEFAULT, level=None, asserts=False, keep=None, verbose=False):
+    def __init__(self, what, variant=variants.DEFAULT, level=None, asserts=True, keep=None, verbose=False):
         self.what = what            # a requirement, a folder or an archive
         self.variant = variant
         self.level = level          # optimisation: "0" to "3", "g", "s"; None leaves the project's own

@@ -1,0 +1,85 @@
+# make demo · make test · make bench · make lint      Each installs what it needs.
+#
+# Debian packages are installed only when something is missing, and only then is root needed.
+# Everything else goes into .venv/ and target/.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RT     := harness-python/python/hitmap/_rt
+RUST   := Cargo.toml Cargo.lock $(shell find runtime observers fuzzer harness-python/src harness-python/Cargo.toml \
+            -name '*.rs' -o -name '*.toml' -o -name '*.h' -o -name '*.c' -o -name '*.ld')
+FACE   := harness-python/pyproject.toml $(shell find harness-python/python -name '*.py' -o -name '*.pyi')
+
+DEMO_SECONDS ?= 60
+CORES        := $(shell nproc)
+
+.PHONY: help demo test test-rust test-python bench lint wheel clean
+help:
+	@sed -n '1s/^# //p' Makefile
+
+# ---- what everything needs -------------------------------------------------------------------
+
+# A compiler with SanitizerCoverage, Python's headers, and Python's venv module.
+.PHONY: system
+system:
+	@need=""; \
+	command -v clang-19 >/dev/null || need="$$need clang-19"; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need="$$need python3-venv"; \
+	$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null \
+	  || need="$$need python3-dev"; \
+	if [ -n "$$need" ]; then \
+	  echo "installing$$need"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$need >/dev/null; \
+	fi
+
+$(VENV)/ready: requirements.txt | system
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# The wheel: the runtime beside the Python package, built once for both.
+$(VENV)/hitmap: $(VENV)/ready $(RUST) $(FACE)
+	@touch $@.begun
+	cargo build --release --locked -p hitmap-runtime
+	cp target/release/libhitmap_rt.so runtime/include/hitmap.h $(RT)/
+	rm -rf target/wheels
+	$(BIN)/maturin build --quiet --release --locked -m harness-python/Cargo.toml -i $(BIN)/python -o target/wheels
+	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/wheels/*.whl
+	@mv $@.begun $@
+
+wheel: $(VENV)/hitmap
+
+# ---- make demo ---------------------------------------------------------------------------------
+
+# pytomlpp 1.1.0 is pybind11 over toml++; it has assertions that real inputs fail.
+$(VENV)/pytomlpp: $(VENV)/hitmap
+	$(BIN)/hitmap build pytomlpp==1.1.0
+	@touch $@
+
+# Findings are the demo's success, so exit code 1 is one.
+demo: $(VENV)/pytomlpp
+	@$(BIN)/hitmap fuzz examples/demo/toml_harness.py -i corpora/toml -x corpora/toml.dict -o out/demo \
+	  -j $(CORES) --max-time $(DEMO_SECONDS); code=$$?; [ $$code -le 1 ] || exit $$code
+
+# ---- make test ---------------------------------------------------------------------------------
+
+test: lint test-rust test-python
+
+test-rust: system
+	cargo test --workspace --locked --quiet
+
+test-python: $(VENV)/hitmap
+	$(BIN)/python -m pytest -q harness-python/tests tests
+
+# ---- make bench, make lint ---------------------------------------------------------------------
+
+bench: $(VENV)/hitmap
+	$(BIN)/python benches/run.py
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+clean:
+	rm -rf $(VENV) target out
