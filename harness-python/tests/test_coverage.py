@@ -46,7 +46,9 @@ def runtime(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runtime")
     (folder / "rt.c").write_text(RUNTIME)
     library = folder / "libhitmap_rt.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-Wl,-soname,libhitmap_rt.so", folder / "rt.c", "-o", library], check=True)
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-w", "-Wl,-soname,libhitmap_rt.so", folder / "rt.c", "-o", library], check=True
+    )
     return library
 
 

@@ -81,8 +81,9 @@ def test_seeds_may_be_inputs(started, monkeypatch, tmp_path):
     monkeypatch.setattr(
         _fuzz,
         "_run",
-        lambda command: seen.extend(sorted(p.read_bytes() for p in Path(command[command.index("-i") + 1]).iterdir()))
-        or 0,
+        lambda command: (
+            seen.extend(sorted(p.read_bytes() for p in Path(command[command.index("-i") + 1]).iterdir())) or 0
+        ),
     )
     hitmap.fuzz(at_top_level, seeds=[b"a", b"b"], out=tmp_path)
     assert seen == [b"a", b"b"]

@@ -135,7 +135,10 @@ def test_chained_exceptions_are_in_the_traceback(worker):
         ("RuntimeError('lone \\ud800 surrogate')", "RuntimeError: lone \\ud800 surrogate"),
         ("Own('x')", "Own: x"),
         ("Bad('x')", "Bad: (str() of it raised ZeroDivisionError)"),
-        ("__import__('json').JSONDecodeError('m', 'doc', 0)", "json.decoder.JSONDecodeError: m: line 1 column 1 (char 0)"),
+        (
+            "__import__('json').JSONDecodeError('m', 'doc', 0)",
+            "json.decoder.JSONDecodeError: m: line 1 column 1 (char 0)",
+        ),
     ],
 )
 def test_titles_are_one_line(worker, raised, title):

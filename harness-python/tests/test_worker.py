@@ -43,6 +43,7 @@ def test_an_import_that_raises_shows_the_users_frames_only(harness):
     path = harness("import hitmap\n# @hitmap.harness\ndef f(): return {}['x']\nf()\n")
     report = refused(path, LoadFailure.IMPORT, "KeyError: 'x'", 'target.py", line 3, in f')
     assert "worker.py" not in report and "importlib" not in report
+    assert not report.startswith("Traceback"), "the engine's sentence stands above it"
 
 
 def test_a_syntax_error_names_the_line(harness):
@@ -102,7 +103,9 @@ def test_the_part_for_scripts_does_not_run(harness):
 
 def test_a_harness_named_like_its_library_does_not_shadow_it(harness, tmp_path):
     """Both from its own folder and from the current one."""
-    path = harness("import hitmap, colorsys\ncolorsys.rgb_to_hsv\n@hitmap.harness\ndef run(data): pass\n", name="colorsys.py")
+    path = harness(
+        "import hitmap, colorsys\ncolorsys.rgb_to_hsv\n@hitmap.harness\ndef run(data): pass\n", name="colorsys.py"
+    )
     accepted(path)
     accepted("colorsys.py", cwd=tmp_path)
 
@@ -110,7 +113,9 @@ def test_a_harness_named_like_its_library_does_not_shadow_it(harness, tmp_path):
 def test_modules_beside_the_file_are_found(harness, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     harness("VALUE = 1\n# @hitmap\n", name="elsewhere/neighbour_of_target.py")
-    accepted(harness("import hitmap, neighbour_of_target\n@hitmap.harness\ndef run(data): pass\n", name="elsewhere/t.py"))
+    accepted(
+        harness("import hitmap, neighbour_of_target\n@hitmap.harness\ndef run(data): pass\n", name="elsewhere/t.py")
+    )
 
 
 def test_its_classes_can_be_pickled(harness):

@@ -189,7 +189,7 @@ def _argument(harness: Harness, out: Path) -> str:
 
 def _pickled(harness: Harness) -> bytes:
     try:
-        import cloudpickle
+        import cloudpickle  # type: ignore[import-untyped]
     except ImportError:
         raise HarnessError(
             f"{harness.name} is not at the top level of a file, so it has to travel by cloudpickle: "

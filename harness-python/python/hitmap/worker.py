@@ -29,7 +29,7 @@ MODULE = "__mp_main__"
 
 USAGE = 4
 
-# Threads of the report that are still readable: the ends of a deep recursion say it all.
+# Frames of the report that are still readable: the inner end of a deep recursion says it all.
 INNERMOST = 200
 
 
@@ -133,7 +133,9 @@ def import_file(path: Path) -> ModuleType:
     # Spawned processes of the target look for the script's path, not for our loader.
     module.__spec__ = None
     sys.modules["__main__"] = sys.modules[MODULE] = module
-    spec.loader.exec_module(module)
+    # What exec_module does, without its frames in every traceback of the user's.
+    code = spec.loader.get_code(MODULE)  # type: ignore[attr-defined]
+    exec(code, vars(module))
     return module
 
 
@@ -168,13 +170,18 @@ def choose(module: ModuleType, path: Path, name: str | None) -> Harness:
 
 
 def import_report(error: BaseException) -> str:
-    """The traceback of a failed import, from the user's file on, and a hint where there is one."""
+    """The traceback of a failed import, from the user's file on, and a hint where there is one.
+
+    Without the line that heads every traceback: the engine's own sentence stands there.
+    """
     trace = error.__traceback__
     while trace is not None and (
-        trace.tb_frame.f_code.co_filename == __file__ or trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
+        trace.tb_frame.f_code.co_filename == __file__
+        or trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
     ):
         trace = trace.tb_next
     text = "".join(traceback.format_exception(type(error), error, trace))
+    text = text.removeprefix("Traceback (most recent call last):\n")
     if isinstance(error, ModuleNotFoundError):
         text += f"({sys.executable} was looking; install it there: {sys.executable} -m pip install ...)\n"
     elif isinstance(error, SystemExit):
@@ -200,7 +207,11 @@ def describe(error: BaseException) -> str:
 def title(error: BaseException) -> str:
     """``TypeName: message`` on one line, as the last line of a traceback has it."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__", MODULE) else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ in ("builtins", "__main__", MODULE)
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     try:
         message = " ".join(str(error).split())
     except Exception as why:  # Its __str__ is code of the target.
