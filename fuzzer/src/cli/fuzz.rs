@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::campaign::manifest::Manifest;
-use crate::engine::session::{read_seeds, read_tokens};
+use crate::engine::seeds::{read_seeds, read_tokens};
 use crate::error::Failure;
 use crate::finding::save::shell_quote;
 use crate::launcher::{self, Front};

@@ -81,12 +81,25 @@ pub fn main(arguments: Vec<OsString>, front: Front) -> i32 {
 
 fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
     match verb {
-        Verb::Fuzz(typed) => fuzz::run(typed, front, stop_flag()?),
-        Verb::Replay(typed) => replay::run(&typed, front),
+        Verb::Fuzz(typed) => {
+            end_with_the_pipe();
+            fuzz::run(typed, front, stop_flag()?)
+        }
+        Verb::Replay(typed) => {
+            end_with_the_pipe();
+            replay::run(&typed, front)
+        }
         Verb::Build(forwarded) => python(front, "build", forwarded),
         Verb::Flags(forwarded) => python(front, "flags", forwarded),
         Verb::Engine(typed) => engine::run(typed, stop_flag()?),
     }
+}
+
+/// Lets `hitmap … | head` end as other tools do. Engines keep ignoring a broken pipe: they must save
+/// what they have when their launcher is gone.
+fn end_with_the_pipe() {
+    // SAFETY: sets a signal to its default; no handler of ours is replaced.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// A flag that Ctrl-C and SIGTERM raise.

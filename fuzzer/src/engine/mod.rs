@@ -4,10 +4,12 @@
 //! here. In the order of the loop: [`scheduler`] picks a testcase, [`stage`] mutates it and has the
 //! mutants run in batches, [`executor`] runs again what was flagged, feedback and [`objective`] judge.
 
+mod driver;
 pub mod executor;
 pub mod objective;
 pub mod rand;
 pub mod scheduler;
+pub mod seeds;
 pub mod session;
 pub mod stage;
 

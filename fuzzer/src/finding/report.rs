@@ -125,14 +125,14 @@ fn key(
     } else {
         let mut functions: Vec<&str> = named.iter().map(|f| f.function.as_str()).collect();
         functions.dedup();
-        functions.iter().take(DEPTH).for_each(|function| add(function));
+        // A failed assertion is one bug whoever called; its text tells two in one function apart where
+        // there are no lines.
+        let assertion = said.and_then(|words| words.split_once("Assertion ")).map(|(_, text)| text);
+        functions.iter().take(if assertion.is_some() { 1 } else { DEPTH }).for_each(|function| add(function));
+        add(assertion.unwrap_or_default());
         match named.first() {
             Some(frame) => add(&frame.line.to_string()),
             None => frames.iter().filter(|f| f.instrumented).take(DEPTH).for_each(|f| add(&format!("{:x}", f.offset))),
-        }
-        // An assertion's text tells two in one function apart where there are no lines.
-        if let Some((_, assertion)) = said.and_then(|s| s.split_once("Assertion ")) {
-            add(assertion);
         }
     }
     if frames.is_empty() || !exception.is_empty() {
@@ -187,7 +187,7 @@ fn without_handler(mut frames: Vec<Frame>) -> Vec<Frame> {
     let ours = |f: &Frame| base(&f.module).starts_with("_native.") || f.module.contains("libhitmap_rt");
     if let Some(last) = frames.iter().take(8).rposition(ours) {
         frames.drain(..=last);
-        if frames.first().is_some_and(|f| is_system(f)) {
+        if frames.first().is_some_and(is_system) {
             frames.remove(0);
         }
     }
@@ -204,9 +204,13 @@ fn is_system(frame: &Frame) -> bool {
 /// Whether a frame says where the bug is: named, and in no library that every process has.
 fn is_telling(frame: &Frame) -> bool {
     let name = base(&frame.module);
-    let interpreter = name.starts_with("libpython") || name.starts_with("python3") || name == "python";
     let plumbing = name.starts_with("_native.") || name.starts_with("_ctypes.");
-    !frame.function.is_empty() && !is_system(frame) && !interpreter && !plumbing
+    !frame.function.is_empty() && !is_system(frame) && !is_interpreter(frame) && !plumbing
+}
+
+fn is_interpreter(frame: &Frame) -> bool {
+    let name = base(&frame.module);
+    name.starts_with("libpython") || name.starts_with("python3") || name == "python"
 }
 
 /// What the target said as it died: an assertion, an uncaught C++ exception, a sanitizer's summary.
@@ -239,6 +243,10 @@ fn traceback(report: &Report, exception: &str, log: &str) -> String {
     if !report.frames.is_empty() {
         text.push_str("\nNative stack (innermost first):\n");
         for (at, frame) in report.frames.iter().enumerate() {
+            if is_interpreter(frame) && report.frames[..at].iter().any(|f| f.instrumented) {
+                text.push_str("  and on in the interpreter; report.json has all of it\n");
+                break;
+            }
             let name = if frame.function.is_empty() { "??" } else { &frame.function };
             let place =
                 if frame.file.is_empty() { String::new() } else { format!(" at {}:{}", frame.file, frame.line) };
@@ -303,6 +311,14 @@ mod tests {
     fn another_line_of_one_function_is_another_bug() {
         let (a, b) = ([frame("bug", 3, "/x/lib.so")], [frame("bug", 4, "/x/lib.so")]);
         assert_ne!(key_of(Outcome::Signal, &a), key_of(Outcome::Signal, &b));
+    }
+
+    #[test]
+    fn an_assertion_is_one_bug_whoever_called() {
+        let called_by = |caller| [frame("bug", 3, "/x/lib.so"), frame(caller, 9, "/x/lib.so")];
+        let key = |frames: &[Frame], said| key(&evidence(Outcome::Signal), frames, None, &[], "", Some(said));
+        assert_eq!(key(&called_by("a"), "Assertion `x'"), key(&called_by("b"), "Assertion `x'"));
+        assert_ne!(key(&called_by("a"), "Assertion `x'"), key(&called_by("a"), "Assertion `y'"));
     }
 
     #[test]

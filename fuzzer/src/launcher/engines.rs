@@ -22,6 +22,9 @@ pub enum Event {
     Over,
 }
 
+/// What engine number n said; nothing more when it closed its output.
+type Line = (usize, Option<Message>);
+
 /// The engine processes of a session.
 pub struct Engines {
     settings: String,
@@ -29,7 +32,7 @@ pub struct Engines {
     running: Vec<Option<Child>>,
     /// Whether the engine said that it is done, or why it failed.
     parted: Vec<bool>,
-    events: (Sender<(usize, Option<Message>)>, Receiver<(usize, Option<Message>)>),
+    events: (Sender<Line>, Receiver<Line>),
 }
 
 impl Engines {

@@ -1,0 +1,88 @@
+//! A worker without a process, for tests of the engine's decisions: a closure says what an input does.
+
+use hitmap_observers::observer::Hit;
+use hitmap_wire::identity::Identity;
+use hitmap_wire::modules::{FLAGS, Module};
+use hitmap_wire::outcome::Outcome;
+
+use super::{Evidence, Observation, Seen, Worker, WorkerError};
+
+/// What an input does: the edges it touches, and what becomes of it.
+pub type Does = (Vec<Hit>, Outcome);
+
+/// Runs a closure as the target.
+pub struct MockWorker<F> {
+    target: F,
+    modules: Vec<Module>,
+    /// How many inputs one call of `run` takes, in turn: a stand-in for time.
+    takes: Vec<usize>,
+    calls: usize,
+    seen: std::collections::HashMap<u32, u8>,
+}
+
+impl<F: FnMut(&[u8]) -> Does> MockWorker<F> {
+    /// A target with 1,000 edges, 4096 to 5095; `run` takes as many inputs a call as `takes` says.
+    pub fn new(target: F, takes: Vec<usize>) -> MockWorker<F> {
+        let module = Module {
+            identity: Identity::new(b"mock"),
+            path: "/mock.so".into(),
+            kind: FLAGS,
+            base: 4096,
+            edges: 1000,
+            load_bias: 0x1000,
+            pc_table: 0,
+        };
+        MockWorker { target, modules: vec![module], takes, calls: 0, seen: std::collections::HashMap::new() }
+    }
+}
+
+fn evidence(outcome: Outcome, hits: &[Hit]) -> Box<Evidence> {
+    Box::new(Evidence {
+        outcome,
+        raw: hits.iter().map(|(edge, _)| u64::from(*edge)).sum::<u64>() << 8 | outcome as u64,
+        signal: Some(6),
+        exit_code: None,
+        crash: None,
+        objects: vec![],
+        log: String::new(),
+        report: String::new(),
+    })
+}
+
+impl<F: FnMut(&[u8]) -> Does> Worker for MockWorker<F> {
+    fn run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError> {
+        seen.clear();
+        let take = self.takes[self.calls % self.takes.len()].clamp(1, inputs.len());
+        self.calls += 1;
+        for input in &inputs[..take] {
+            let (hits, outcome) = (self.target)(input);
+            if outcome.is_finding() {
+                seen.push(Seen::Finding(evidence(outcome, &hits)));
+                if outcome == Outcome::Signal {
+                    break;
+                }
+                continue;
+            }
+            let novel = hits.iter().find(|(edge, class)| self.seen.get(edge).is_none_or(|old| class > old));
+            seen.push(novel.map_or(Seen::Boring, |hit| Seen::Novel(*hit)));
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, input: &[u8], _: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
+        let (touched, outcome) = (self.target)(input);
+        if !outcome.is_finding() {
+            for (edge, class) in &touched {
+                let old = self.seen.entry(*edge).or_insert(0);
+                *old = (*old).max(*class);
+            }
+        }
+        *hits = touched;
+        let evidence = outcome.is_finding().then(|| evidence(outcome, hits));
+        Ok(Observation { outcome, nanos: 1000, evidence })
+    }
+
+    fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+}

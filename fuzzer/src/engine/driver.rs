@@ -1,0 +1,334 @@
+//! The engine at work: what earlier sessions kept, the seeds, then the loop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use libafl::corpus::{Corpus, HasCurrentCorpusId, Testcase};
+use libafl::events::SimpleEventManager;
+use libafl::fuzzer::{Fuzzer as _, StdFuzzer};
+use libafl::inputs::BytesInput;
+use libafl::monitors::NopMonitor;
+use libafl::mutators::Tokens;
+use libafl::schedulers::Scheduler;
+use libafl::state::{HasCorpus, HasExecutions};
+use libafl::{HasFeedback, HasMetadata, HasScheduler};
+
+use hitmap_observers::feedback::{NoveltyFeedback, TouchedMetadata};
+use hitmap_observers::history::History;
+use hitmap_observers::observer::TouchedObserver;
+use hitmap_observers::snapshot::ModuleId;
+
+use super::executor::WorkerExecutor;
+use super::objective::FindingFeedback;
+use super::scheduler::FavouredScheduler;
+use super::seeds::Seed;
+use super::stage::{Acts, BatchStage, Kept};
+use super::{Fuzzer, Manager, State, havoc, state};
+use crate::campaign::folder::{Entry, Folder, join};
+use crate::campaign::keeper::Keeper;
+use crate::campaign::manifest::Manifest;
+use crate::campaign::names::{self, Origin};
+use crate::campaign::peers::Peers;
+use crate::campaign::stats::Stats;
+use crate::error::Failure;
+use crate::settings::Settings;
+use crate::worker::Worker;
+
+/// How often peers are asked for news.
+const PEERS_EVERY: Duration = Duration::from_millis(700);
+
+/// LibAFL's parts of a session, and the stage.
+pub struct Engine {
+    fuzzer: Fuzzer,
+    executor: WorkerExecutor,
+    state: State,
+    manager: Manager,
+    stages: (BatchStage<Keeper>, ()),
+}
+
+impl Engine {
+    /// Whether somebody asked it to stop.
+    pub fn was_interrupted(&self) -> bool {
+        self.stages.0.acts.was_interrupted()
+    }
+
+    pub fn open(
+        settings: &Settings,
+        index: usize,
+        mut manifest: Manifest,
+        history: History,
+        worker: Box<dyn Worker>,
+        tokens: Tokens,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Engine, Failure> {
+        if index == 0 {
+            manifest.add_builds(worker.modules());
+            manifest.save(&settings.out)?;
+        }
+        let (folder, entries, ids) = Folder::open(&settings.out, &Keeper::name(index))?;
+        let stats =
+            std::fs::read_to_string(folder.path().join("fuzzer_stats")).map(|t| Stats::read(&t)).unwrap_or_default();
+        write_setup(folder.path(), settings)?;
+        let mut keeper = Keeper::new(settings, index, folder, stats, stop);
+        keeper.stats.tokens = tokens.len();
+
+        let observer = TouchedObserver::new("edges");
+        let mut feedback = NoveltyFeedback::new(&observer, history);
+        let seed = settings.seed.wrapping_add(index as u64);
+        let mut state = state(seed, &mut feedback, settings.max_len).map_err(broken)?;
+        let mutator = havoc(&mut state, tokens);
+        let fuzzer = StdFuzzer::new(FavouredScheduler::new(), feedback, FindingFeedback);
+        let executor = WorkerExecutor::new(worker, observer);
+        let stage = BatchStage::new(mutator, keeper, settings.execs_of(index));
+        let manager = SimpleEventManager::new(NopMonitor::new());
+        let mut engine = Engine { fuzzer, executor, state, manager, stages: (stage, ()) };
+        engine.take_up(entries, &ids)?;
+        Ok(engine)
+    }
+
+    /// Takes up the entries of earlier sessions: what has a record is not run.
+    fn take_up(&mut self, entries: Vec<Entry>, ids: &[ModuleId]) -> Result<(), Failure> {
+        let mut unrecorded = Vec::new();
+        for Entry { name, input, record } in entries {
+            self.stages.0.acts.reserve(names::number(&name).unwrap_or(0));
+            let Some(record) = record else {
+                unrecorded.push((name, input));
+                continue;
+            };
+            let (mut hits, _) = join(&record, ids, self.executor.worker().modules());
+            hits.sort_unstable();
+            for (edge, class) in &hits {
+                self.fuzzer.feedback_mut().history_mut().raise(*edge, *class);
+            }
+            let mut testcase = Testcase::new(BytesInput::new(input));
+            testcase.set_exec_time(Duration::from_nanos(record.run_nanos));
+            testcase.add_metadata(TouchedMetadata { hits });
+            let id = self.state.corpus_mut().add(testcase).map_err(broken)?;
+            self.fuzzer.scheduler_mut().on_add(&mut self.state, id).map_err(broken)?;
+            self.stages.0.acts.adopt(id, name);
+        }
+        for (name, input) in unrecorded {
+            self.stages.0.acts.readopted = Some(name);
+            self.evaluate(input)?;
+            self.stages.0.acts.drop_readopted();
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, input: Vec<u8>) -> Result<bool, Failure> {
+        let input = BytesInput::new(input);
+        let Engine { fuzzer, executor, state, manager, stages } = self;
+        stages.0.evaluate(fuzzer, executor, state, manager, &input).map_err(|e| told(executor, e))
+    }
+
+    /// Runs the seeds that no earlier session ran.
+    pub fn take_up_seeds(&mut self, seeds: &[Seed]) -> Result<(), Failure> {
+        let path = self.stages.0.acts.path().join("seeds.done");
+        let done = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut done: std::collections::BTreeSet<String> = done.lines().map(String::from).collect();
+        *self.state.corpus_mut().current_mut() = None;
+        for seed in seeds {
+            let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed.input));
+            if done.contains(&hash) {
+                continue;
+            }
+            self.stages.0.acts.origin = Origin::Seed(seed.name.clone());
+            self.evaluate(seed.input.clone())?;
+            self.stages.0.acts.origin = Origin::Mutant(None);
+            done.insert(hash);
+            if self.stages.0.acts.must_stop() {
+                break;
+            }
+        }
+        let text: String = done.iter().map(|hash| format!("{hash}\n")).collect();
+        crate::campaign::replace_file(&path, text.as_bytes()).map_err(Failure::file("cannot write", &path))?;
+        if self.state.corpus().count() == 0 {
+            self.plant(seeds)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the loop something to mutate when no seed touched anything, or all of them are findings.
+    fn plant(&mut self, seeds: &[Seed]) -> Result<(), Failure> {
+        let seed = seeds.first().map(|s| s.input.clone()).unwrap_or_default();
+        let mut testcase = Testcase::new(BytesInput::new(seed.clone()));
+        testcase.add_metadata(TouchedMetadata { hits: Vec::new() });
+        let id = self.state.corpus_mut().add(testcase).map_err(broken)?;
+        self.fuzzer.scheduler_mut().on_add(&mut self.state, id).map_err(broken)?;
+        let acts = &mut self.stages.0.acts;
+        acts.origin = Origin::Seed("planted".into());
+        let execs = *self.state.executions();
+        let kept = Kept { id, parent: None, input: &seed, hits: &[], nanos: 0, execs, new_edge: false, modules: &[] };
+        acts.kept(kept).map_err(broken)
+    }
+
+    /// The loop: schedule, mutate, run, judge, apply; then what has waited.
+    pub fn fuzz(&mut self, settings: &Settings, name: &str) -> Result<(), Failure> {
+        let budget = settings.execs_of(self.index(name)).unwrap_or(u64::MAX);
+        let mut peers = Peers::new(&settings.out, name);
+        let mut asked = Instant::now();
+        self.housekeeping(true)?;
+        while *self.state.executions() < budget && !self.stages.0.acts.must_stop() {
+            let Engine { fuzzer, executor, state, manager, stages } = self;
+            let fuzzed = fuzzer.fuzz_one(stages, executor, state, manager);
+            fuzzed.map_err(|e| told(executor, e))?;
+            if settings.workers > 1 && asked.elapsed() >= PEERS_EVERY {
+                self.hear(&mut peers)?;
+                asked = Instant::now();
+            }
+            self.housekeeping(false)?;
+        }
+        self.housekeeping(true)?;
+        self.stages.0.acts.send_status();
+        Ok(())
+    }
+
+    fn index(&self, name: &str) -> usize {
+        name.trim_start_matches('w').parse().unwrap_or(0)
+    }
+
+    fn hear(&mut self, peers: &mut Peers) -> Result<(), Failure> {
+        let history = self.fuzzer.feedback().history();
+        let offers = peers.news(history, self.executor.worker().modules());
+        *self.state.corpus_mut().current_mut() = None;
+        for offer in offers {
+            self.stages.0.acts.origin = Origin::Peer { name: offer.peer, entry: offer.entry };
+            self.evaluate(offer.input)?;
+            self.stages.0.acts.origin = Origin::Mutant(None);
+        }
+        Ok(())
+    }
+
+    fn housekeeping(&mut self, now: bool) -> Result<(), Failure> {
+        let Engine { fuzzer, executor, state, stages, .. } = self;
+        let acts = &mut stages.0.acts;
+        let modules = executor.worker().modules();
+        let history = fuzzer.feedback().history();
+        let scheduler = fuzzer.scheduler();
+        acts.stats.cycles = acts.stats.cycles.max(scheduler.cycles());
+        acts.note(history, modules, state.current_corpus_id().map_err(broken)?);
+        acts.tick(*state.executions());
+        if now || acts.save_is_due() {
+            acts.stats.favoured = scheduler.favoured();
+            acts.stats.pending = scheduler.pending();
+            acts.save(history, modules).map_err(broken)?;
+        }
+        Ok(())
+    }
+}
+
+/// `fuzzer_setup` and `cmdline`, by which afl-whatsup and casr-afl know an instance.
+fn write_setup(folder: &Path, settings: &Settings) -> Result<(), Failure> {
+    let command = format!("{} fuzz {} -o {}", settings.hitmap, settings.harness, settings.out.display());
+    let setup = format!("# command line:\n{command}\n");
+    for (name, text) in [("fuzzer_setup", setup), ("cmdline", settings.harness.replace(' ', "\n") + "\n")] {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(Failure::file("cannot write", &path))?;
+    }
+    Ok(())
+}
+
+/// The worker's own error when it was one, else LibAFL's or the disk's.
+fn told(executor: &mut WorkerExecutor, error: libafl::Error) -> Failure {
+    executor.take_error().map_or_else(|| broken(error), Failure::from)
+}
+
+fn broken(error: libafl::Error) -> Failure {
+    Failure::internal(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::mock::{Does, MockWorker};
+    use hitmap_observers::observer::Hit;
+    use hitmap_wire::outcome::Outcome;
+
+    /// Nested compares: each right byte is an edge, three of them are a crash. Some inputs raise.
+    fn maze(input: &[u8]) -> Does {
+        let right = input.iter().zip(b"hit").take_while(|(a, b)| a == b).count();
+        let mut hits: Vec<Hit> = (0..=right as u32).map(|depth| (4096 + depth, 1)).collect();
+        hits.push((4200 + input.len().min(9) as u32, 1));
+        let outcome = match (right, input.first()) {
+            (3, _) => Outcome::Signal,
+            (_, Some(0xFF)) => Outcome::Exception,
+            _ => Outcome::Ok,
+        };
+        (hits, outcome)
+    }
+
+    fn session(out: &Path, takes: Vec<usize>, execs: u64, stop: bool) -> Engine {
+        let mut settings = Settings::for_test(out);
+        settings.max_execs = Some(execs);
+        let history = History::new(1 << 16).unwrap();
+        let worker = Box::new(MockWorker::new(maze, takes));
+        let manifest = Manifest::open(out).unwrap().unwrap_or_else(|| Manifest::new(&settings));
+        let stop = Arc::new(AtomicBool::new(stop));
+        let mut engine = Engine::open(&settings, 0, manifest, history, worker, Tokens::new(), stop).unwrap();
+        let seeds = [Seed { name: "seed".into(), input: b"x".to_vec() }];
+        engine.take_up_seeds(&seeds).unwrap();
+        engine.fuzz(&settings, "w0").unwrap();
+        engine
+    }
+
+    /// Names without the clock, and contents.
+    fn queue(out: &Path) -> Vec<(String, Vec<u8>)> {
+        let mut all = Vec::new();
+        for folder in ["w0/queue", "w0/crashes"] {
+            for entry in std::fs::read_dir(out.join(folder)).unwrap().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let kept: Vec<&str> = name.split(',').filter(|part| !part.starts_with("time:")).collect();
+                all.push((format!("{folder}/{}", kept.join(",")), std::fs::read(entry.path()).unwrap()));
+            }
+        }
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn how_many_travel_per_wake_up_changes_nothing() {
+        let outs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        for (out, takes) in outs.iter().zip([vec![1], vec![512], vec![3, 1, 40]]) {
+            session(out.path(), takes, 30_000, false);
+        }
+        let [a, b, c] = outs.map(|out| queue(out.path()));
+        assert!(a.len() > 8, "{} entries", a.len());
+        assert_eq!(a, b);
+        assert_eq!(a, c);
+    }
+
+    #[test]
+    fn findings_are_kept_and_fuzzing_goes_on() {
+        let out = tempfile::tempdir().unwrap();
+        let engine = session(out.path(), vec![64], 60_000, false);
+        let findings = crate::finding::save::all(&out.path().join("findings")).unwrap();
+        let kinds: Vec<&str> = findings.iter().map(|f| f.kind.as_str()).collect();
+        assert!(kinds.contains(&"signal") && kinds.contains(&"exception"), "{kinds:?}");
+        assert!(*engine.state.executions() >= 60_000);
+    }
+
+    #[test]
+    fn a_later_session_runs_nothing_that_is_known() {
+        let out = tempfile::tempdir().unwrap();
+        session(out.path(), vec![64], 10_000, false);
+        let before = queue(out.path());
+        let engine = session(out.path(), vec![64], 10_000, true);
+        assert_eq!(*engine.state.executions(), 0);
+        assert_eq!(engine.state.corpus().count(), before.iter().filter(|(n, _)| n.contains("/queue/")).count());
+        assert_eq!(queue(out.path()), before);
+        assert!(engine.fuzzer.feedback().history().covered() > 3);
+    }
+
+    #[test]
+    fn an_entry_without_a_record_is_run_again_under_its_name() {
+        let out = tempfile::tempdir().unwrap();
+        session(out.path(), vec![64], 2000, false);
+        let before = queue(out.path());
+        std::fs::remove_file(out.path().join("w0/features.hitmap")).unwrap();
+        let engine = session(out.path(), vec![64], 2000, true);
+        assert_eq!(*engine.state.executions() as usize, engine.state.corpus().count());
+        assert_eq!(queue(out.path()), before);
+    }
+}
