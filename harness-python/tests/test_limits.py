@@ -25,6 +25,18 @@ def test_the_limit_is_what_comes_on_top(worker):
     assert engine.run(b"")[0].outcome == OK
 
 
+def test_what_earlier_inputs_leaked_is_not_held_against_the_next(worker):
+    engine = worker("""
+        import hitmap
+        leaked = []
+
+        @hitmap.harness
+        def run(data):
+            leaked.append(bytearray(20 << 20))
+    """, memory_mb=64)  # fmt: skip
+    assert [engine.run(b"")[0].outcome for _ in range(8)] == [OK] * 8
+
+
 def test_no_limit_is_no_limit(worker):
     assert worker("bytearray(300 << 20)", memory_mb=0).run(b"")[0].outcome == OK
 

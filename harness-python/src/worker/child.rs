@@ -33,6 +33,8 @@ struct Child {
     harness: Harness,
     wake: OwnedFd,
     done: OwnedFd,
+    /// What one input may take, in MiB.
+    memory_mb: u64,
     /// Libraries loaded when the list in the batch file was written.
     loads: u64,
 }
@@ -65,7 +67,7 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     drop(control);
     let batch: &'static Batch = Box::leak(Box::new(batch));
     let judge = Judge::new(region, history)?;
-    let child = Box::leak(Box::new(Child { batch, judge, harness, wake, done, loads: 0 }));
+    let child = Box::leak(Box::new(Child { batch, judge, harness, wake, done, memory_mb, loads: 0 }));
     crash::install(&batch.header().crash)?;
     limits::bound_memory(memory_mb)?;
     child.write_objects();
@@ -86,6 +88,9 @@ impl Child {
             if woken.is_err() {
                 return Ok(());
             }
+            // The old limit stays when the new one cannot be set, as when the target used up all
+            // descriptors.
+            let _ = limits::bound_memory(self.memory_mb);
             let header = self.batch.header();
             let count = (header.count.load(Ordering::Acquire) as usize).min(SLOTS);
             match header.phase.load(Ordering::Relaxed) {

@@ -34,7 +34,9 @@ pub fn die_with(server: i32) {
 /// Bounds private memory to what is in use now and `mb` MiB more, so that one giant allocation fails
 /// where it is made (`malloc` gives null, Python raises `MemoryError`). 0 sets no limit.
 ///
-/// Data is what counts, not address space: sanitizers and the map reserve terabytes of the latter.
+/// Called before each batch, because what earlier inputs leaked is no fault of the next one; that a
+/// child has grown too large is for the engine to see, which replaces it. Data is what counts, not
+/// address space: sanitizers and the map reserve terabytes of the latter.
 ///
 /// # Errors
 /// What the system reports.
@@ -51,12 +53,14 @@ pub fn bound_memory(mb: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// `VmData` of this process, which is what RLIMIT_DATA is compared with.
+/// Private writable memory of this process: the sixth field of `/proc/self/statm`, in pages, which is
+/// what RLIMIT_DATA is compared with and the stack.
 fn private_bytes() -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
-    let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("/proc/self/status has no VmData"))
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split(' ').nth(5).and_then(|pages| pages.parse::<u64>().ok());
+    // SAFETY: asks for a constant of the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64;
+    pages.map(|pages| pages * page).ok_or_else(|| io::Error::other("/proc/self/statm has no sixth field"))
 }
 
 /// Threads that are alive besides the calling one: they do not survive a fork.
