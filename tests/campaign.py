@@ -154,7 +154,7 @@ class Campaign:
 
     @property
     def findings(self) -> list[Finding]:
-        return [Finding(path) for path in sorted((self.folder / "findings").glob("*"))]
+        return [Finding(path) for path in sorted((self.folder / "findings").glob("[!.]*"))]
 
     @property
     def kinds(self) -> tuple[str, ...]:

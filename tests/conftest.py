@@ -28,7 +28,7 @@ def seeds(tmp_path):
 
     def write(*inputs: bytes, name="seeds"):
         folder = tmp_path / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for number, data in enumerate(inputs):
             (folder / f"seed{number}").write_bytes(data)
         return folder

@@ -25,7 +25,7 @@ def fuzz(built, hitmap_, seeds, out):
     def run(name: str, execs: int, *flags, into: Campaign = out, seed: int = 1):
         return hitmap_(
             "fuzz", built.harness(name), "-i", folder, "-o", into.folder,
-            "--max-execs", execs, "--seed", seed, "-j", 1, *flags,
+            "--max-execs", execs, "--seed", seed, *(flags if "-j" in flags else ("-j", 1, *flags)),
         )  # fmt: skip
 
     return run
@@ -63,12 +63,8 @@ def test_the_folder_is_laid_out_as_documented(fuzz, out):
 
 def test_no_temporary_file_is_left(fuzz, out):
     fuzz("abort_mid_batch", 20_000)
-    known = ("id:", "input", "report.json", "traceback.txt", "test_", "fuzzer_", "plot_data", "cmdline", "README")
-    odd = [
-        name for name in contents(out.folder)
-        if not os.path.basename(name).startswith(known) and not name.endswith((".hitmap", "campaign.json"))
-    ]  # fmt: skip
-    assert not odd
+    names = [os.path.basename(path) for path in contents(out.folder)]
+    assert [name for name in names if name.startswith(".") or name.endswith(("~", ".tmp", ".part", ".new"))] == []
 
 
 def test_queue_and_crashes_have_the_names_that_afl_tools_read(fuzz, out):
@@ -195,7 +191,7 @@ def test_resuming_keeps_queue_findings_and_counts(fuzz, out):
     fuzz("abort_mid_batch", 30_000)
     queue, findings, execs = out.queue(), {f.folder.name for f in out.findings}, out.count("execs_done")
     coverage = out.count("edges_found")
-    ended = fuzz("abort_mid_batch", 60_000)
+    ended = fuzz("abort_mid_batch", 30_000)
     assert ended.code == 1
     assert queue.items() <= out.queue().items()
     assert findings <= {f.folder.name for f in out.findings}
@@ -228,23 +224,21 @@ def run(data):
     known = {data.hex() for data in out.queue().values()}
     assert len(known) >= 16
     log.unlink()
-    fuzz(harness, 40_000)
+    fuzz(harness, 20_000)
     first = log.read_text().split("\n")[: 2 * len(known)]
     # Havoc may make a known input again, now and then; replaying the queue would be all of it.
     assert len(known & set(first)) < len(known) / 2
 
 
-def test_resuming_with_a_spent_budget_runs_nothing_and_says_so(fuzz, out):
-    fuzz("coverage_only", 20_000)
-    queue, execs = out.queue(), out.count("execs_done")
-    ended = fuzz("coverage_only", 20_000)
-    assert ended.code == 0
-    assert (out.queue(), out.count("execs_done")) == (queue, execs)
+def test_a_budget_is_one_session_s_and_counts_add_up(fuzz, out):
+    for session in (1, 2, 3):
+        fuzz("coverage_only", 10_000)
+        assert out.count("execs_done") == session * 10_000
 
 
 def test_known_findings_still_count_for_the_exit_code(fuzz, out):
     assert fuzz("many_signals", 20_000).code == 1
-    assert fuzz("many_signals", 20_500).code == 1
+    assert fuzz("many_signals", 500).code == 1
     assert len(out.findings) == 3
 
 
@@ -262,7 +256,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(fuzzing, fuzz, out):
     assert "Traceback" not in ended.said and "KeyboardInterrupt" not in ended.said
     assert (out.folder / "coverage.hitmap").exists()
     queue, execs = out.queue(), out.count("execs_done")
-    fuzz("coverage_only", execs + 1_000)
+    fuzz("coverage_only", 1_000)
     assert queue.items() <= out.queue().items()
     assert out.count("execs_done") > execs
 
@@ -285,7 +279,7 @@ def test_kill_9_of_everything_loses_no_finding_and_no_entry(fuzzing, fuzz, out, 
     findings = contents(out.folder / "findings")
     queues = [out.queue(worker) for worker in range(len(out.workers))]
     assert all(json.loads(data) for name, data in findings.items() if name.endswith("report.json"))
-    ended = fuzz("many_signals", out.count("execs_done") + 20_000, "-j", workers)
+    ended = fuzz("many_signals", 20_000, "-j", workers)
     assert ended.code == 1, ended.said
     assert findings.items() <= contents(out.folder / "findings").items()
     for worker, queue in enumerate(queues):
@@ -320,19 +314,16 @@ def reported(campaign: Campaign) -> list:
 # Several workers.
 
 
-def test_two_workers_exchange_what_they_find(built, hitmap_, seeds, out):
-    ended = hitmap_(
-        "fuzz", built.harness("nested_compares"), "-i", seeds(DOTS), "-o", out.folder,
-        "-j", 2, "--seed", 1, "--max-execs", 1_500_000,
-    )  # fmt: skip
-    assert ended.code in (0, 1), ended.said
+def test_two_workers_exchange_what_they_find(fuzzing, out):
+    with fuzzing("long_way", "-j", 2) as running:
+        until(lambda: out.count("corpus_imported") > 0, "one to take over what the other found")
+        running.signal(signal.SIGINT)
+        assert running.end().code == 2
     assert len(out.workers) == 2
-    assert out.count("corpus_imported") > 0, "one took over what the other found"
-    imported = [name for worker in (0, 1) for name in out.queue(worker) if "sync:" in name]
-    assert imported
-    one, other = (set(out.queue(worker).values()) - {DOTS} for worker in (0, 1))
-    assert one & other
-    assert out.kinds in ((), ("signal",)), "one bug is one finding, whoever finds it"
+    taken = [(worker, data) for worker in (0, 1) for name, data in out.queue(worker).items() if "sync:" in name]
+    assert taken
+    for worker, data in taken:
+        assert data in out.queue(1 - worker).values()
 
 
 def test_two_workers_report_a_bug_once(built, hitmap_, seeds, out):

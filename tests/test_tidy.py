@@ -11,7 +11,7 @@ from puzzles import puzzle
 
 ROOT = Path(__file__).resolve().parent.parent
 # Roots of somebody's own machine. `/tmp`, `/proc`, `/dev` and `/usr` are the same for everybody.
-MACHINE = re.compile(r"(?<![\w.])/(?:home|root|Users|work|mnt|opt|data)/\w")
+MACHINE = re.compile(r"(?<![\w.])/(?:home|root|Users|work|mnt)/\w")
 TEXT = {".rs", ".py", ".pyi", ".c", ".h", ".cpp", ".ld", ".toml", ".md", ".cmake", ".txt", ".yml", ".json", ".sh", ""}
 
 
@@ -75,14 +75,18 @@ def test_a_puzzle_that_states_nothing_is_refused(text, complaint):
 
 
 def test_the_header_declares_what_the_runtime_exports():
-    """All but what the stub in each instrumented library calls, which the stub declares for itself."""
+    """All but what hitmap's own parts say to each other."""
     import hitmap
 
     library = Path(hitmap.__file__).parent / "_rt" / "libhitmap_rt.so"
     exported = {name for name in dynamic_symbols(library) if name.startswith("hitmap_")}
     public = declared("runtime/include/hitmap.h")
     assert public <= exported
-    assert exported - public <= declared("runtime/stub/hitmap_stub.c")
+    private = {
+        "hitmap_register_library",  # called by the stub in each instrumented library
+        "hitmap_runtime_table",  # by which a second copy of the runtime finds the first
+    }
+    assert exported - public <= private
 
 
 def declared(path: str) -> set[str]:

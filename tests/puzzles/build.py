@@ -30,11 +30,11 @@ def run(data):
 
 
 class Built:
-    """The folder of what was built; each puzzle is compiled once, when it is first asked for."""
+    """The folder of what was built; each puzzle is compiled once, and one that fails to fails alone."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.done: set[str] = set()
+        self.done: dict[str, Exception | None] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def harness(self, name: str | Path) -> Path:
@@ -42,6 +42,8 @@ class Built:
         if isinstance(name, Path):
             return name
         self.all([puzzle.read(puzzle.FOLDER / f"{name}.cpp")])
+        if failure := self.done[name]:
+            raise failure
         own = puzzle.FOLDER / f"{name}_harness.py"
         return own if own.exists() else self.folder / f"{name}_harness.py"
 
@@ -49,10 +51,17 @@ class Built:
         """Compiles what is missing, a file a core at a time."""
         missing = [p for p in wanted if p.name not in self.done]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for p in list(pool.map(self.one, missing)):
-                self.done.add(p.name)
+            for p, failure in zip(missing, pool.map(self.tried, missing), strict=True):
+                self.done[p.name] = failure
 
-    def one(self, p: Puzzle) -> Puzzle:
+    def tried(self, p: Puzzle) -> Exception | None:
+        try:
+            self.one(p)
+        except Exception as failure:
+            return failure
+        return None
+
+    def one(self, p: Puzzle) -> None:
         libraries = []
         for source in p.links:
             library = self.folder / f"lib{source.stem}.so"
@@ -60,15 +69,21 @@ class Built:
             libraries += [str(library), "-Wl,-rpath,$ORIGIN"]
         for source in p.beside:
             compiled(source, self.module(source.stem), *libraries)
-        for pad in range(p.pad or 1):
-            compiled(p.source, self.module(p.name), *libraries, *([f"-DPAD={pad}"] if p.pad else []))
-            if not p.pad or self.edges(p.name) % p.pad == 0:
-                break
+        if p.pad:
+            self.padded(p, libraries)
         else:
-            raise AssertionError(f"{p.name}: no PAD makes its edges a multiple of {p.pad}")
+            compiled(p.source, self.module(p.name), *libraries)
         if not (puzzle.FOLDER / f"{p.name}_harness.py").exists():
             (self.folder / f"{p.name}_harness.py").write_text(HARNESS.format(name=p.name))
-        return p
+
+    def padded(self, p: Puzzle, libraries: list[str]) -> None:
+        totals = []
+        for pad in range(p.pad):
+            compiled(p.source, self.module(p.name), *libraries, f"-DPAD={pad}")
+            totals.append(self.edges(p.name))
+            if totals[-1] % p.pad == 0:
+                return
+        raise AssertionError(f"{p.name}: no PAD makes its edges a multiple of {p.pad}: {totals}")
 
     def module(self, name: str) -> Path:
         return self.folder / f"{name}{SUFFIX}"

@@ -2,7 +2,7 @@
 // child, not the campaign, and is nobody's finding.
 //
 // start: "c......."
-// expect: found=nothing within=20000
+// expect: found=nothing within=60000
 #include "plain.h"
 
 #include <unistd.h>

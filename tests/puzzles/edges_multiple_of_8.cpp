@@ -7,32 +7,29 @@
 // where: reached
 #include "plain.h"
 
-KEEP static int pad(uint8_t byte) {
-  switch (byte) {
+// A function without a branch has one edge, and the used attribute keeps it without a caller.
+#define EDGE(n) KEEP static void edge_##n() { sink += n; }
 #if PAD > 0
-    case 101: return 3;
+EDGE(1)
 #endif
 #if PAD > 1
-    case 103: return 14;
+EDGE(2)
 #endif
 #if PAD > 2
-    case 107: return 15;
+EDGE(3)
 #endif
 #if PAD > 3
-    case 109: return 92;
+EDGE(4)
 #endif
 #if PAD > 4
-    case 113: return 65;
+EDGE(5)
 #endif
 #if PAD > 5
-    case 127: return 35;
+EDGE(6)
 #endif
 #if PAD > 6
-    case 131: return 89;
+EDGE(7)
 #endif
-  }
-  return 0;
-}
 
 PUZZLE(edges_multiple_of_8)
 
@@ -40,7 +37,6 @@ KEEP static void reached() { abort(); }
 
 // Behind the rest of the file, so that its edges are the library's last ones.
 void run(const uint8_t *data, size_t len) {
-  sink = pad(at(data, len, 3));
   if (at(data, len, 0) == 'o')
     if (at(data, len, 1) == 'c')
       if (at(data, len, 2) == 't') reached();

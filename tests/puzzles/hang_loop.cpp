@@ -2,7 +2,7 @@
 //
 // flags: -t 200
 // start: "h......."
-// expect: found=timeout within=6000
+// expect: found=timeout within=60000
 #include "plain.h"
 
 void run(const uint8_t *data, size_t len) {

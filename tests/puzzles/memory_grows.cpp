@@ -2,7 +2,7 @@
 //
 // flags: -m 256 -t 5000
 // start: "m......."
-// expect: found=oom within=4000
+// expect: found=oom within=20000
 #include "plain.h"
 
 void run(const uint8_t *data, size_t len) {

@@ -2,7 +2,7 @@
 //
 // flags: -t 200
 // start: "s......."
-// expect: found=timeout within=6000
+// expect: found=timeout within=60000
 #include "plain.h"
 
 #include <csignal>
