@@ -58,7 +58,7 @@ pub struct Described {
 /// Names the evidence. What the caller knows better (paths, counters) is left empty.
 pub fn describe(evidence: &Evidence, symbolizer: &mut Symbolizer, modules: &[Module]) -> Described {
     let native = evidence.crash.as_ref().map(|crash| crash.frames.as_slice()).unwrap_or_default();
-    let frames = without_handler(symbolizer.frames(native, &evidence.objects, modules));
+    let frames = symbolizer.frames(native, &evidence.objects, modules);
     let exception = python::of_report(&evidence.report);
     let python_frames =
         if exception.frames.is_empty() { python::of_faulthandler(&evidence.log) } else { exception.frames };
@@ -179,19 +179,6 @@ fn shorten(function: &str) -> String {
         name.push('…');
     }
     name
-}
-
-/// The frames above the signal handler's own: it and what it calls lie in hitmap's native module,
-/// and the C library's trampoline comes after it.
-fn without_handler(mut frames: Vec<Frame>) -> Vec<Frame> {
-    let ours = |f: &Frame| base(&f.module).starts_with("_native.") || f.module.contains("libhitmap_rt");
-    if let Some(last) = frames.iter().take(8).rposition(ours) {
-        frames.drain(..=last);
-        if frames.first().is_some_and(is_system) {
-            frames.remove(0);
-        }
-    }
-    frames
 }
 
 fn is_system(frame: &Frame) -> bool {

@@ -62,6 +62,7 @@ impl Engines {
         command
             .args(&self.front.hitmap[1..])
             .args(["engine", "--index", &index.to_string(), "--settings", &self.settings])
+            .env("PYTHONSAFEPATH", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         // SAFETY: between fork and exec only `prctl` is called, which is async-signal-safe.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hitmap_observers::observer::Hit;
 use hitmap_wire::batch::{Crash, PHASE_OBSERVE, PHASE_RUN, SLOTS, Verdict};
+use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{self, Module};
 use hitmap_wire::outcome::Outcome;
 use hitmap_wire::sweep::Plan;
@@ -37,6 +38,8 @@ pub struct ProcessWorker {
     server: Server,
     child: Option<Child>,
     known: Vec<Module>,
+    /// Where libraries lie that the server itself has loaded, and so every child.
+    inherited: Vec<(Identity, u64)>,
     plan: Plan,
     /// Moving average of what an input takes, in nanoseconds; it decides only how many travel.
     nanos_per_run: f64,
@@ -70,11 +73,18 @@ impl ProcessWorker {
             server,
             child: None,
             known: Vec::new(),
+            inherited: Vec::new(),
             plan: Plan::default(),
             nanos_per_run: 10_000.0,
         };
         worker.commit_modules()?;
+        worker.note_inherited();
         Ok(worker)
+    }
+
+    fn note_inherited(&mut self) {
+        let loaded = self.known.iter().filter(|m| m.load_bias != 0);
+        self.inherited = loaded.map(|m| (m.identity, m.load_bias)).collect();
     }
 
     /// The present child, forked when there is none.
@@ -84,6 +94,9 @@ impl ProcessWorker {
         }
         if self.child.is_none() {
             self.files.drain_events();
+            // Where libraries lie that the last child loaded for itself says nothing of the next one.
+            let inherited = |m: &Module| self.inherited.contains(&(m.identity, m.load_bias));
+            forget_addresses(&self.files.region, &self.known, inherited);
             self.child = Some(Child::new(self.server.fork()?));
         }
         Ok(())
@@ -98,8 +111,10 @@ impl ProcessWorker {
 
     fn restart(&mut self) -> Result<(), WorkerError> {
         self.child = None;
-        forget_addresses(&self.files.region, &self.known);
+        forget_addresses(&self.files.region, &self.known, |_| false);
         self.server = Server::start(&self.launch, &self.files, self.history.as_fd())?;
+        self.commit_modules()?;
+        self.note_inherited();
         Ok(())
     }
 
@@ -288,6 +303,11 @@ impl ProcessWorker {
             (BatchEnd::Done, None) => {
                 self.retire()?;
                 Observation { outcome: Outcome::Ok, nanos: 0, evidence: None }
+            }
+            // It was through, and died of what the input left behind, such as a closed descriptor.
+            (BatchEnd::Died(_), Some(verdict)) if self.files.batch.header().cur.load(Ordering::Acquire) == 1 => {
+                let evidence = verdict.outcome.is_finding().then(|| self.raised(&verdict, true));
+                Observation { outcome: verdict.outcome, nanos, evidence }
             }
             (end, _) => {
                 let evidence = self.evidence(end, true);

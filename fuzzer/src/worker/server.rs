@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hitmap_wire::control::{self, Failure, Kind, Message};
+use hitmap_wire::modules::Module;
 use hitmap_wire::region::Region;
 
 use super::WorkerError;
@@ -70,6 +71,8 @@ impl Server {
             .args(["--memory-mb", &launch.memory_mb.to_string()])
             .env(control::MAP_VARIABLE, control::map_variable(fds.region, files.token))
             .env("PYTHONHASHSEED", "0")
+            // A `json.py` in the current folder must not stand in for Python's own.
+            .env("PYTHONSAFEPATH", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         // SAFETY: between fork and exec only `fcntl` and `setpgid` are called, which are
@@ -191,11 +194,10 @@ impl Drop for Server {
     }
 }
 
-/// Puts back a region's module table before a new server starts: addresses of the old one are stale.
-pub fn forget_addresses(region: &Region, known: &[hitmap_wire::modules::Module]) {
-    let without: Vec<_> =
-        known.iter().cloned().map(|m| hitmap_wire::modules::Module { load_bias: 0, pc_table: 0, ..m }).collect();
-    hitmap_wire::modules::restore(region, &without);
+/// Forgets where libraries lie, in the region's module table, unless `stays` says so.
+pub fn forget_addresses(region: &Region, known: &[Module], stays: impl Fn(&Module) -> bool) {
+    let forget = |m: &Module| if stays(m) { m.clone() } else { Module { load_bias: 0, pc_table: 0, ..m.clone() } };
+    hitmap_wire::modules::restore(region, &known.iter().map(forget).collect::<Vec<_>>());
 }
 
 fn readable(fd: BorrowedFd<'_>, patience: Duration) -> bool {

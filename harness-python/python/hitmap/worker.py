@@ -121,9 +121,9 @@ def import_file(path: Path) -> ModuleType:
     """
     path = path.resolve()
     folder = str(path.parent)
-    # `python -m` put the current folder first; it goes last for the same reason.
-    here = [entry for entry in sys.path[:1] if entry in ("", os.getcwd())]
-    sys.path[:] = [*sys.path[len(here) :], *here]
+    # `python -m` put the current folder first, unless the engine told it not to; it goes last for the same reason.
+    here = os.getcwd()
+    sys.path[:] = [*(entry for entry in sys.path if entry not in ("", here)), here]
     if folder not in sys.path:
         sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(MODULE, path)
