@@ -13,7 +13,7 @@ use hitmap_wire::identity;
 
 use crate::control::Control;
 use crate::process::{self, Follower, Process};
-use crate::{exported, late, register, view};
+use crate::{exported, late, memcov, register, view};
 
 /// `HITMAP_ABI_VERSION`.
 pub const ABI_VERSION: u32 = 1;
@@ -21,7 +21,8 @@ pub const ABI_VERSION: u32 = 1;
 pub const TABLE_VERSION: u32 = 1;
 
 const OK: c_int = 0;
-const E_EMPTY: c_int = -1;
+/// `HITMAP_E_EMPTY`.
+pub const E_EMPTY: c_int = -1;
 const E_SIZE: c_int = -2;
 const E_ATTACH: c_int = -3;
 const E_MEMORY: c_int = -4;
@@ -62,6 +63,7 @@ pub struct Table {
     pub modules: extern "C" fn(*mut ModuleInfo, usize) -> usize,
     pub gather: extern "C" fn(),
     pub follow: extern "C" fn(Follower),
+    pub memcov: &'static memcov::Calls,
 }
 
 static OWN: Table = Table {
@@ -81,6 +83,7 @@ static OWN: Table = Table {
     modules,
     gather,
     follow,
+    memcov: &memcov::OWN,
 };
 
 /// 1 once this runtime has found that it is the first of its process.
@@ -97,14 +100,16 @@ pub fn locked<T>(otherwise: T, work: impl FnOnce(&mut Process) -> T) -> T {
     catch_unwind(AssertUnwindSafe(|| work(&mut process::lock()))).unwrap_or(otherwise)
 }
 
-fn fresh<T>(otherwise: T, work: impl FnOnce(&mut Process) -> T) -> T {
+/// [`locked`], with the list of libraries up to date.
+pub fn fresh<T>(otherwise: T, work: impl FnOnce(&mut Process) -> T) -> T {
     locked(otherwise, |process| {
         late::refresh(process);
         work(process)
     })
 }
 
-fn swept<T>(otherwise: T, work: impl FnOnce(&mut Process) -> T) -> T {
+/// [`fresh`], with everything that was counted taken into the view.
+pub fn swept<T>(otherwise: T, work: impl FnOnce(&mut Process) -> T) -> T {
     fresh(otherwise, |process| {
         view::sweep(process);
         work(process)

@@ -14,7 +14,7 @@ use crate::abi::{self, Table};
 use crate::control::Control;
 use crate::process::{self, Process};
 use crate::register::Part;
-use crate::{exported, guards, register, say};
+use crate::{covmap, exported, guards, register, say};
 
 const SONAME: &CStr = c"libhitmap_rt.so";
 const MARKER: &CStr = c"hitmap_runtime_table";
@@ -35,6 +35,7 @@ static START: extern "C" fn() = start;
 
 extern "C" fn start() {
     let _ = std::panic::catch_unwind(|| {
+        covmap::open();
         if let Some(other) = other_runtime() {
             FIRST.store((&raw const *other).cast_mut(), Ordering::Release);
             (other.follow)(guards::publish_foreign);

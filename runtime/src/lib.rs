@@ -7,7 +7,8 @@
 //! moved onto the region's pages ([`inline`]), its guards are numbered ([`guards`]). Objects that
 //! were linked without that object call the [`exported`] functions instead. From then on
 //! instrumented code touches memory and nothing else. Readers inside the process have a [`view`] of
-//! their own, which the C functions of `hitmap.h` ([`abi`]) read, put aside and merge.
+//! their own, which the C functions of `hitmap.h` ([`abi`]) read, put aside and merge; [`memcov`]
+//! and [`covmap`] are the calls that two older tools' users know.
 //!
 //! Owns the process's mapping of the region. Knows nothing of engines, inputs or files. Callbacks
 //! do not allocate, lock, panic or format: they may run before `main`, after `exit`, on any thread
@@ -15,10 +16,12 @@
 
 pub mod abi;
 pub mod control;
+pub mod covmap;
 pub mod exported;
 pub mod guards;
 pub mod inline;
 pub mod late;
+pub mod memcov;
 pub mod process;
 pub mod register;
 pub mod say;

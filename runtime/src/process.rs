@@ -13,8 +13,8 @@ use hitmap_wire::region::{AttachError, DEFAULT_EDGES, Region};
 
 use crate::guards::{self, Plane};
 use crate::register::{Arrays, Part};
-use crate::say;
 use crate::view::View;
+use crate::{memcov, say};
 
 /// What is tried when the default size is refused (a target under `ulimit -v`).
 const SMALL_EDGES: u32 = 1 << 17;
@@ -33,6 +33,8 @@ pub struct Process {
     pub followers: Vec<Follower>,
     /// The loader's counts of loaded and unloaded libraries when we looked last.
     pub loader: (u64, u64),
+    /// What memcov's callers said, and were told.
+    pub memcov: memcov::State,
 }
 
 /// Told of every plane that goes live; called with planes that are never freed.
@@ -59,6 +61,7 @@ impl Process {
             pending: Vec::new(),
             followers: Vec::new(),
             loader: (0, 0),
+            memcov: memcov::State::NEW,
         }
     }
 

@@ -25,12 +25,13 @@ pub struct View {
     current: Vec<Class>,
     aside: Vec<Vec<Class>>,
     hits: u64,
+    turn: u64,
 }
 
 impl View {
     /// A view of no edges.
     pub const fn new() -> View {
-        View { current: Vec::new(), aside: Vec::new(), hits: 0 }
+        View { current: Vec::new(), aside: Vec::new(), hits: 0, turn: 0 }
     }
 
     /// Adds edges, not hit; returns the number of the first.
@@ -48,6 +49,11 @@ impl View {
     /// How many edges are hit.
     pub fn hits(&self) -> u64 {
         self.hits
+    }
+
+    /// Changes when the view is replaced: by clear, push and pop.
+    pub fn turn(&self) -> u64 {
+        self.turn
     }
 
     /// Raises an edge to `class`; numbers past the end are ignored.
@@ -68,6 +74,7 @@ impl View {
     pub fn clear(&mut self) {
         self.current.fill(0);
         self.hits = 0;
+        self.turn += 1;
     }
 
     /// Puts the view aside and starts an empty one.
@@ -75,11 +82,13 @@ impl View {
         let empty = vec![0; self.current.len()];
         self.aside.push(std::mem::replace(&mut self.current, empty));
         self.hits = 0;
+        self.turn += 1;
     }
 
     /// Merges the view that was put aside last; false when there is none.
     pub fn pop(&mut self) -> bool {
         let Some(old) = self.aside.pop() else { return false };
+        self.turn += 1;
         self.merge(&old);
         true
     }

@@ -38,6 +38,17 @@ static void *racer(void *argument) {
 static uint8_t saved[1 << 20];
 static size_t saved_len;
 
+/* Lets `copy` write into bytes of 0xEE; prints how many it wrote, then the number of bits in them. */
+static void copy_bits(void (*copy)(uint8_t *)) {
+  memset(saved, 0xEE, sizeof saved);
+  copy(saved);
+  size_t written = sizeof saved;
+  while (written && saved[written - 1] == 0xEE) written--;
+  int bits = 0;
+  for (size_t at = 0; at < written; at++) bits += __builtin_popcount(saved[at]);
+  printf("%zu\n%d\n", written, bits);
+}
+
 int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IONBF, 0);
   for (int i = 1; i < argc; i++) {
@@ -80,6 +91,31 @@ int main(int argc, char **argv) {
     else if (IS("restore")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_restore"))(saved, saved_len));
     else if (IS("merge")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_merge"))(saved, saved_len));
     else if (IS("merge-too-long")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_merge"))(saved, sizeof saved));
+    else if (IS("ask")) printf("%zu\n", ((size_t (*)(void))need(rt, text))());     /* ask FUNCTION */
+    else if (IS("tell")) {                      /* tell FUNCTION [NUMBER] */
+      unsigned long number = 0;
+      sscanf(argv[i], "%*s %*s %lu", &number);
+      ((void (*)(size_t))need(rt, text))(number);
+    }
+    else if (IS("copy-bits")) copy_bits((void (*)(uint8_t *))need(rt, text));       /* copy-bits FUNCTION */
+    else if (IS("byte")) printf("%d\n", saved[atoi(text)]);
+    else if (IS("give")) ((void (*)(const uint8_t *))need(rt, text))(saved);        /* give FUNCTION */
+    else if (IS("serialize")) {
+      const uint8_t *bytes = ((const uint8_t *(*)(size_t *))need(rt, "serialize_mem_coverage"))(&saved_len);
+      memcpy(saved, bytes, saved_len);
+    }
+    else if (IS("scribble")) { int at, value; sscanf(argv[i], "%*s %d %d", &at, &value); saved[at] = (uint8_t)value; }
+    else if (IS("deserialize")) {               /* deserialize [BYTES MORE OR LESS] */
+      long more = 0;
+      sscanf(argv[i], "%*s %ld", &more);
+      ((void (*)(const uint8_t *, size_t))need(rt, "deserialize_mem_coverage"))(saved, saved_len + more);
+    }
+    else if (IS("function")) ((void (*)(uint64_t))need(rt, "__llvm_covmap_hit_function"))(strtoull(text, NULL, 0));
+    else if (IS("say")) {                       /* tells the test that it got here, and waits for its answer */
+      char answer;
+      printf("-1\n");
+      if (read(0, &answer, 1) != 1) _exit(9);
+    }
     else if (IS("attach")) {
       int fd; uint64_t token;
       sscanf(argv[i], "%*s fd:%d:%lx", &fd, &token);
@@ -95,6 +131,7 @@ int main(int argc, char **argv) {
     else if (IS("parent")) continue; /* where the parent of a fork goes on */
     else if (IS("kill")) kill(getpid(), SIGKILL);
     else if (IS("end")) _exit(0);
+    else if (IS("exit")) exit(0);
     else fprintf(stderr, "driver: what is %s?\n", argv[i]), _exit(9);
   }
   return 0;

@@ -1,9 +1,11 @@
 //! The runtime inside real processes: libraries that clang instruments, loaded by a driver program.
 //!
 //! In the order of the story: a library joins, counts, is read, is shared with another process, and
-//! what goes wrong.
+//! what goes wrong. The calls of two older tools have modules of their own.
 
+mod covmap;
 mod fixture;
+mod memcov;
 
 use std::process::Command;
 use std::sync::atomic::Ordering;
