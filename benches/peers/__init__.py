@@ -1,0 +1,6 @@
+"""Who is measured, hitmap first."""
+
+from peers import atheris, hitmap
+from peers.peer import Peer
+
+PEERS: dict[str, Peer] = {peer.name: peer for peer in [hitmap.Hitmap(), atheris.Atheris()]}

@@ -1,0 +1,105 @@
+"""The table, and the file that keeps it together with the machine that it is true of."""
+
+import datetime
+import os
+import platform
+import re
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from peers.peer import CLANG, Peer
+from rows.row import Row
+
+RESULTS = Path(__file__).parent / "results"
+# Figures by row and peer, a number a round.
+Figures = Mapping[tuple[Row, Peer], Sequence[float]]
+
+
+def table(rows: Sequence[Row], figures: Figures) -> str:
+    """A Markdown table, a line for each peer of each row.
+
+    Ratios are taken within a round, where both sides met the same machine; the table has their median.
+    """
+    lines = [["row", "peer", "unit", "median", "lowest", "highest", "ratio to the last"]]
+    for row in rows:
+        base = figures[row, row.peers[-1]]
+        for peer in row.peers:
+            of_rounds = figures[row, peer]
+            ratio = statistics.median(ours / theirs for ours, theirs in zip(of_rounds, base, strict=True))
+            shown = (statistics.median(of_rounds), min(of_rounds), max(of_rounds))
+            numbers = [f"{number:,.0f}" for number in shown]
+            lines.append([row.name, peer.version(), row.unit, *numbers, f"{ratio:.2f}"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines) + "\n"
+
+
+def record(rows: Sequence[Row], figures: Figures, seconds: float, rounds: int, load: str) -> Path:
+    """Writes the table, every round's figure and the machine into `results/`."""
+    today = datetime.date.today().isoformat()
+    path = RESULTS / f"{today}-{slug()}.md"
+    about = "".join(f"- `{row.name}`: {row.about}\n" for row in rows)
+    each = "".join(
+        f"- {row.name}, {peer.version()}: {', '.join(f'{figure:,.0f}' for figure in figures[row, peer])}\n"
+        for row in rows
+        for peer in row.peers
+    )
+    names = " ".join(row.name for row in rows)
+    text = f"""# {today}
+
+{rounds} rounds of {seconds:g} s for each peer, in turns, one worker: `benches/run.py {names} --seconds {seconds:g} --rounds {rounds}`.
+
+{table(rows, figures)}
+{about}
+## Machine
+{machine(load)}
+## Rounds
+{each}"""
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def slug() -> str:
+    """Processor and cores, as part of a file's name."""
+    name = re.sub(r"\(.*?\)|\b(cpu|processor|core)\b|@.*", " ", processor().lower())
+    return "-".join([*re.findall(r"[a-z0-9]+", name), f"{os.cpu_count()}-cores"])
+
+
+def machine(load: str) -> str:
+    """What the figures depend on, a line each."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    facts = {
+        "processor": f"{processor()}, {os.cpu_count()} cores",
+        "memory": f"{memory:.0f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
+        "Python": platform.python_version(),
+        "compiler": first_line(CLANG, "--version"),
+        "hitmap": commit(),
+        "load average before and after": load,
+    }
+    return "".join(f"- {name}: {fact}\n" for name, fact in facts.items())
+
+
+def processor() -> str:
+    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def commit() -> str:
+    """The commit that was measured, as far as git knows."""
+    root = Path(__file__).parent
+    head = first_line("git", "-C", str(root), "rev-parse", "--short", "HEAD")
+    changed = first_line("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return f"{head}, with changes" if changed else head
+
+
+def first_line(*command: str) -> str:
+    try:
+        run = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return "unknown"
+    return run.stdout.partition("\n")[0]

@@ -1,0 +1,24 @@
+"""A line of the table for each of its peers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from peers.peer import Peer
+
+
+class Row(ABC):
+    """Something that is measured once a round for each peer. The last peer is what the others are divided by."""
+
+    name: str
+    about: str
+    unit: str
+    peers: Sequence[Peer]
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Builds what the peers need; they are installed."""
+
+    @abstractmethod
+    def once(self, peer: Peer, seconds: float, seed: int, folder: Path) -> float:
+        """One figure of one peer, from a campaign of `seconds` in the empty `folder`."""

@@ -1,0 +1,8 @@
+import noop
+
+import hitmap
+
+
+@hitmap.harness
+def run(data):
+    noop.noop(data)

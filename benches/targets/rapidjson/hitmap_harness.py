@@ -1,0 +1,8 @@
+import rapidjson
+
+import hitmap
+
+
+@hitmap.harness(expected=(ValueError, RecursionError, OverflowError))
+def run(data):
+    rapidjson.loads(data)
