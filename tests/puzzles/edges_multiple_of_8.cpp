@@ -3,7 +3,7 @@
 //
 // pad: 8
 // start: "........"
-// expect: found=signal within=100000
+// expect: found=signal within=300000
 // where: reached
 #include "plain.h"
 

@@ -1,4 +1,4 @@
-// exit() somewhere in the library: Python ends without a word, also with code 0. Two places, two findings.
+// exit() somewhere in the library: Python ends without a word, also with code 0. Two codes, two findings.
 //
 // start: "........"
 // expect: found=exit,exit within=10000

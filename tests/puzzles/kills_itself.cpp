@@ -1,7 +1,7 @@
 // SIGKILL from the target's own hand: no handler sees it, and it must not pass for a kill of ours.
 //
-// start: "k......."
-// expect: found=signal within=60000
+// start: "k."
+// expect: found=signal within=20000
 #include "plain.h"
 
 #include <csignal>

@@ -2,7 +2,7 @@
 // have the same numbers in every later child, or what was learnt is lost at each crash (every hundredth input).
 //
 // start: "........"
-// expect: found=signal,signal within=200000
+// expect: found=signal,signal within=150000
 // where: shallow deep
 #include "plain.h"
 
@@ -12,8 +12,7 @@ KEEP static void deep() { *reinterpret_cast<volatile int *>(uintptr_t{16}) = 1; 
 void run(const uint8_t *data, size_t len) {
   if (at(data, len, 0) == 'l')
     if (at(data, len, 1) == 'a')
-      if (at(data, len, 2) == 't')
-        if (at(data, len, 3) == 'e') deep();
+      if (at(data, len, 2) == 't') deep();
   if (fnv(data, len) % 100 == 0) shallow();
 }
 

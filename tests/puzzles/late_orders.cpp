@@ -3,7 +3,7 @@
 //
 // with: parts/late_orders_other.cpp
 // start: "a......." "b......."
-// expect: found=signal,signal,signal within=300000
+// expect: found=signal,signal,signal within=100000
 // where: shallow deep deep_other
 #include "plain.h"
 

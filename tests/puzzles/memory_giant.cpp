@@ -1,8 +1,8 @@
 // One allocation far over the limit; nothing of it is ever touched.
 //
 // flags: -m 256
-// start: "m......."
-// expect: found=oom within=60000
+// start: "m."
+// expect: found=oom within=20000
 #include "plain.h"
 
 void run(const uint8_t *data, size_t len) {

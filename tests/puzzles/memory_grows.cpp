@@ -1,7 +1,7 @@
 // Memory is taken and touched block by block without end.
 //
 // flags: -m 256 -t 5000
-// start: "m......."
+// start: "m."
 // expect: found=oom within=20000
 #include "plain.h"
 

@@ -1,7 +1,7 @@
 // Six nested byte compares: each opens one edge, so coverage must lead through all of them.
 //
 // start: "........"
-// expect: found=signal within=600000
+// expect: found=signal within=1500000
 // where: reached
 #include "plain.h"
 

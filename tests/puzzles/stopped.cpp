@@ -1,8 +1,8 @@
 // The target stops itself (SIGSTOP): neither dead nor running. It is a hang, not the end of the campaign.
 //
 // flags: -t 200
-// start: "s......."
-// expect: found=timeout within=60000
+// start: "s."
+// expect: found=timeout within=3000
 #include "plain.h"
 
 #include <csignal>

@@ -1,7 +1,7 @@
 // All that is interesting happens on a thread that the target starts and joins: its edges count like any others.
 //
 // start: "........"
-// expect: found=signal within=100000
+// expect: found=signal within=60000
 // where: reached
 #include "plain.h"
 

@@ -2,7 +2,7 @@
 //
 // links: parts/two_libraries_other.cpp
 // start: "........"
-// expect: found=signal within=400000
+// expect: found=signal within=1000000
 // where: reached
 #include "plain.h"
 
