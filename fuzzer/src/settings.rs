@@ -54,6 +54,28 @@ impl Settings {
         }
     }
 
+    /// The command that goes on with the campaign, as a user would type it.
+    pub fn command(&self) -> String {
+        use crate::finding::save::shell_quote;
+        let quoted = |path: &std::path::Path| shell_quote(&path.to_string_lossy());
+        let mut words = vec![self.hitmap.clone(), "fuzz".into(), shell_quote(&self.harness)];
+        words.extend(["-o".into(), quoted(&self.out)]);
+        let defaults = Limits::default();
+        let mut option = |given: bool, name: &str, value: String| {
+            if given {
+                words.extend([name.into(), value]);
+            }
+        };
+        option(self.workers > 1, "-j", self.workers.to_string());
+        for dictionary in &self.dictionaries {
+            option(true, "-x", quoted(dictionary));
+        }
+        option(u128::from(self.timeout_ms) != defaults.timeout.as_millis(), "-t", self.timeout_ms.to_string());
+        option(self.memory_mb != defaults.memory_mb, "-m", self.memory_mb.to_string());
+        option(self.map_edges != hitmap_wire::region::DEFAULT_EDGES, "--map-edges", self.map_edges.to_string());
+        words.join(" ")
+    }
+
     /// How a server is started.
     pub fn launch(&self) -> Launch {
         Launch {
@@ -99,6 +121,14 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_has_what_was_not_the_default() {
+        let mut settings = Settings::for_test("out dir".as_ref());
+        settings.map_edges = hitmap_wire::region::DEFAULT_EDGES;
+        (settings.workers, settings.timeout_ms, settings.memory_mb) = (8, 250, 2048);
+        assert_eq!(settings.command(), "hitmap fuzz /h.py -o 'out dir' -j 8 -t 250");
+    }
 
     #[test]
     fn executions_are_shared_out_without_a_rest() {

@@ -25,6 +25,17 @@ pub struct Folder {
     log: FeatureLog,
 }
 
+/// What earlier sessions left.
+#[derive(Debug)]
+pub struct Left {
+    /// The entries, in their order.
+    pub entries: Vec<Entry>,
+    /// The modules that their records speak of.
+    pub modules: Vec<ModuleId>,
+    /// What was found damaged, for the user to know.
+    pub notes: Vec<String>,
+}
+
 /// An entry of an earlier session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -37,12 +48,11 @@ pub struct Entry {
 }
 
 impl Folder {
-    /// Opens `OUT/<name>`, which is made if need be, with all entries of earlier sessions in their
-    /// order and the modules that their records speak of.
+    /// Opens `OUT/<name>`, which is made if need be, with what earlier sessions left.
     ///
     /// # Errors
     /// When the folder cannot be used, or another engine writes to it now.
-    pub fn open(out: &Path, name: &str) -> Result<(Folder, Vec<Entry>, Vec<ModuleId>), Failure> {
+    pub fn open(out: &Path, name: &str) -> Result<(Folder, Left), Failure> {
         let path = out.join(name);
         for folder in FOLDERS {
             let folder = path.join(folder);
@@ -52,7 +62,7 @@ impl Folder {
         let log = FeatureLog::resume(path.join("features.hitmap"), |_, record| {
             records.insert(record.name.clone(), record);
         });
-        let (log, _) = log.map_err(|e| Failure::usage(e.to_string()))?;
+        let (log, repair) = log.map_err(|e| Failure::usage(e.to_string()))?;
         let mut entries = Vec::new();
         for name in queue_names(&path).map_err(Failure::file("cannot read", &path.join("queue")))? {
             let file = path.join("queue").join(&name);
@@ -60,8 +70,17 @@ impl Folder {
             let record = records.remove(&name).filter(|r| r.len as usize == input.len());
             entries.push(Entry { name, input, record });
         }
+        let mut notes = Vec::new();
+        let unrecorded = entries.iter().filter(|e| e.record.is_none()).count();
+        if repair.dropped > 0 || unrecorded > 0 {
+            notes.push(format!(
+                "{}: {} damaged bytes at its end were cut off; {unrecorded} entries of the queue are run again",
+                path.join("features.hitmap").display(),
+                repair.dropped
+            ));
+        }
         let modules = log.modules().to_vec();
-        Ok((Folder { path, log }, entries, modules))
+        Ok((Folder { path, log }, Left { entries, modules, notes }))
     }
 
     /// Where it is.
@@ -221,15 +240,16 @@ mod tests {
         let modules = [module("a", 4096), module("b", 8192)];
         let hits = [(4100, 1), (8192, 128)];
         {
-            let (mut folder, entries, _) = Folder::open(out.path(), "w0").unwrap();
-            assert_eq!(entries, []);
+            let (mut folder, left) = Folder::open(out.path(), "w0").unwrap();
+            assert_eq!(left.entries, []);
             folder.keep_input("id:000000,x", b"hello").unwrap();
             let record = FeatureRecord { name: "id:000000,x".into(), len: 5, ..FeatureRecord::default() };
             folder.record(record, &hits, &modules).unwrap();
             folder.keep_input("id:000001,y", b"no record").unwrap();
         }
-        let (_folder, entries, ids) = Folder::open(out.path(), "w0").unwrap();
+        let (_folder, Left { entries, modules: ids, notes }) = Folder::open(out.path(), "w0").unwrap();
         assert_eq!(entries.len(), 2);
+        assert!(notes[0].contains("1 entries of the queue are run again"), "{notes:?}");
         let moved = [module("b", 4096), module("a", 8192)];
         let record = entries[0].record.as_ref().unwrap();
         assert_eq!(join(record, &ids, &moved), (vec![(8196, 1), (4096, 128)], false));

@@ -167,8 +167,7 @@ impl Keeper {
     pub fn save(&mut self, history: &History, modules: &[Module]) -> Result<(), Error> {
         self.last_save = Instant::now();
         self.stats.run_time = self.earlier + self.began.elapsed().as_secs_f64();
-        let command = format!("{} fuzz {}", self.settings.hitmap, self.settings.harness);
-        self.stats.write(self.folder.path(), &self.settings.harness, &command)?;
+        self.stats.write(self.folder.path(), &self.settings.harness, &self.settings.command())?;
         let class = |edge: u32| history.class(edge).max(self.of_findings.get(&edge).copied().unwrap_or(0));
         let all: Vec<Hit> = modules
             .iter()
@@ -197,6 +196,12 @@ impl Keeper {
             ..Meta::default()
         };
         Snapshot::new(maps, meta).map_err(|e| Error::unknown(e.to_string()))
+    }
+
+    /// Counts an edge as covered although no entry of the corpus reaches it.
+    pub fn reached_by_finding(&mut self, edge: u32, class: u8) {
+        let old = self.of_findings.entry(edge).or_insert(0);
+        *old = (*old).max(class);
     }
 
     fn number_of(&self, parent: Option<CorpusId>) -> Option<usize> {
@@ -265,8 +270,7 @@ impl Acts for Keeper {
         report.found_execs = execs;
         report.found_seconds = self.millis() / 1000;
         for (edge, class) in found.hits {
-            let old = self.of_findings.entry(*edge).or_insert(0);
-            *old = (*old).max(*class);
+            self.reached_by_finding(*edge, *class);
         }
         let coverage = self.snapshot(found.hits, found.modules)?.encode();
         let findings = self.settings.out.join("findings");

@@ -32,6 +32,8 @@ pub struct Manifest {
     pub timeout_ms: u64,
     /// Memory of one input, in MiB.
     pub memory_mb: u64,
+    /// Edges that the map holds.
+    pub map_edges: u32,
     /// The instrumented libraries.
     pub modules: Vec<Build>,
 }
@@ -66,6 +68,7 @@ impl Manifest {
             python: settings.python.clone(),
             timeout_ms: settings.timeout_ms,
             memory_mb: settings.memory_mb,
+            map_edges: settings.map_edges,
             modules: Vec::new(),
         }
     }

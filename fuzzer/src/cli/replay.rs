@@ -54,6 +54,15 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
         std::fs::metadata(input).map_err(Failure::file("cannot read", input))?;
     }
     let campaign = campaign_of(&typed.inputs[0])?;
+    for input in typed.inputs.iter().skip(1).filter(|_| typed.harness.is_none()) {
+        if campaign_of(input)? != campaign {
+            return Err(Failure::usage(format!(
+                "{}: of another campaign than {}; replay them one after the other, or name a --harness for all",
+                input.display(),
+                typed.inputs[0].display()
+            )));
+        }
+    }
     let harness = match (&typed.harness, &campaign) {
         (Some(harness), _) => absolute_harness(harness)?,
         (None, Some(campaign)) => campaign.harness.clone(),
@@ -69,9 +78,9 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
         memory_mb: typed.memory_mb.or(campaign.as_ref().map(|c| c.memory_mb)).unwrap_or(2048),
         ..Limits::default()
     };
+    let edges = campaign.as_ref().map_or(hitmap_wire::region::DEFAULT_EDGES, |c| c.map_edges);
     let python = typed.python.clone().or(campaign.map(|c| c.python)).map_or(front.python.clone(), Into::into);
     let launch = Launch { python, harness, memory_mb: limits.memory_mb, patience: Duration::from_secs(120) };
-    let edges = hitmap_wire::region::DEFAULT_EDGES;
     let files = Files::new(edges).map_err(|e| Failure::internal(format!("no memory for the map: {e}")))?;
     let history = History::new(files.region.layout().capacity)
         .map_err(|e| Failure::internal(format!("no memory for the history: {e}")))?;

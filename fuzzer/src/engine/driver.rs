@@ -1,6 +1,6 @@
 //! The engine at work: what earlier sessions kept, the seeds, then the loop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use libafl::{HasFeedback, HasMetadata, HasScheduler};
 use hitmap_observers::feedback::{NoveltyFeedback, TouchedMetadata};
 use hitmap_observers::history::History;
 use hitmap_observers::observer::TouchedObserver;
-use hitmap_observers::snapshot::ModuleId;
+use hitmap_observers::snapshot::{ModuleId, Snapshot};
 
 use super::executor::WorkerExecutor;
 use super::objective::FindingFeedback;
@@ -26,7 +26,7 @@ use super::scheduler::FavouredScheduler;
 use super::seeds::Seed;
 use super::stage::{Acts, BatchStage, Kept};
 use super::{Fuzzer, Manager, State, havoc, state};
-use crate::campaign::folder::{Entry, Folder, join};
+use crate::campaign::folder::{Entry, Folder, join, module_id};
 use crate::campaign::keeper::Keeper;
 use crate::campaign::manifest::Manifest;
 use crate::campaign::names::{self, Origin};
@@ -46,6 +46,11 @@ pub struct Engine {
     state: State,
     manager: Manager,
     stages: (BatchStage<Keeper>, ()),
+    /// What the user should know of what earlier sessions left.
+    pub notes: Vec<String>,
+    manifest: Manifest,
+    /// The campaign folder, for the engine that writes the manifest.
+    out: Option<PathBuf>,
 }
 
 impl Engine {
@@ -67,7 +72,8 @@ impl Engine {
             manifest.add_builds(worker.modules());
             manifest.save(&settings.out)?;
         }
-        let (folder, entries, ids) = Folder::open(&settings.out, &Keeper::name(index))?;
+        let out = (index == 0).then(|| settings.out.clone());
+        let (folder, left) = Folder::open(&settings.out, &Keeper::name(index))?;
         let stats =
             std::fs::read_to_string(folder.path().join("fuzzer_stats")).map(|t| Stats::read(&t)).unwrap_or_default();
         write_setup(folder.path(), settings)?;
@@ -83,8 +89,10 @@ impl Engine {
         let executor = WorkerExecutor::new(worker, observer);
         let stage = BatchStage::new(mutator, keeper, settings.execs_of(index));
         let manager = SimpleEventManager::new(NopMonitor::new());
-        let mut engine = Engine { fuzzer, executor, state, manager, stages: (stage, ()) };
-        engine.take_up(entries, &ids)?;
+        let notes = left.notes;
+        let mut engine = Engine { fuzzer, executor, state, manager, stages: (stage, ()), notes, manifest, out };
+        engine.take_up(left.entries, &left.modules)?;
+        engine.take_up_coverage();
         Ok(engine)
     }
 
@@ -117,9 +125,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes up what earlier findings reached, which no entry covers. A snapshot that is missing or
+    /// damaged is made anew at the next save.
+    fn take_up_coverage(&mut self) {
+        let acts = &mut self.stages.0.acts;
+        let Ok(snapshot) = Snapshot::load(acts.path().join("coverage.hitmap")) else { return };
+        for module in self.executor.worker().modules() {
+            let saved = snapshot.module(module_id(module).key());
+            for hit in saved.into_iter().flat_map(|map| map.hits().iter()) {
+                acts.reached_by_finding(module.base + hit.edge, hit.class);
+            }
+        }
+    }
+
     fn evaluate(&mut self, input: Vec<u8>) -> Result<bool, Failure> {
         let input = BytesInput::new(input);
-        let Engine { fuzzer, executor, state, manager, stages } = self;
+        let Engine { fuzzer, executor, state, manager, stages, .. } = self;
         stages.0.evaluate(fuzzer, executor, state, manager, &input).map_err(|e| told(executor, e))
     }
 
@@ -171,10 +192,10 @@ impl Engine {
         let mut asked = Instant::now();
         self.housekeeping(true)?;
         while *self.state.executions() < budget && !self.stages.0.acts.must_stop() {
-            let Engine { fuzzer, executor, state, manager, stages } = self;
+            let Engine { fuzzer, executor, state, manager, stages, .. } = self;
             let fuzzed = fuzzer.fuzz_one(stages, executor, state, manager);
             fuzzed.map_err(|e| told(executor, e))?;
-            if settings.workers > 1 && asked.elapsed() >= PEERS_EVERY {
+            if asked.elapsed() >= PEERS_EVERY {
                 self.hear(&mut peers)?;
                 asked = Instant::now();
             }
@@ -202,7 +223,7 @@ impl Engine {
     }
 
     fn housekeeping(&mut self, now: bool) -> Result<(), Failure> {
-        let Engine { fuzzer, executor, state, stages, .. } = self;
+        let Engine { fuzzer, executor, state, stages, manifest, out, .. } = self;
         let acts = &mut stages.0.acts;
         let modules = executor.worker().modules();
         let history = fuzzer.feedback().history();
@@ -211,6 +232,10 @@ impl Engine {
         acts.note(history, modules, state.current_corpus_id().map_err(broken)?);
         acts.tick(*state.executions());
         if now || acts.save_is_due() {
+            // A library that the harness imports late is part of the campaign from now on.
+            if let Some(out) = out.as_ref().filter(|_| manifest.add_builds(modules)) {
+                manifest.save(out)?;
+            }
             acts.stats.favoured = scheduler.favoured();
             acts.stats.pending = scheduler.pending();
             acts.save(history, modules).map_err(broken)?;
@@ -221,8 +246,7 @@ impl Engine {
 
 /// `fuzzer_setup` and `cmdline`, by which afl-whatsup and casr-afl know an instance.
 fn write_setup(folder: &Path, settings: &Settings) -> Result<(), Failure> {
-    let command = format!("{} fuzz {} -o {}", settings.hitmap, settings.harness, settings.out.display());
-    let setup = format!("# command line:\n{command}\n");
+    let setup = format!("# command line:\n{}\n", settings.command());
     for (name, text) in [("fuzzer_setup", setup), ("cmdline", settings.harness.replace(' ', "\n") + "\n")] {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(Failure::file("cannot write", &path))?;

@@ -1,7 +1,7 @@
 //! The engine: one process that schedules, mutates, runs, judges and keeps.
 //!
-//! LibAFL is met in this folder and nowhere else in the crate; its type parameters are spelled once,
-//! here. In the order of the loop: [`scheduler`] picks a testcase, [`stage`] mutates it and has the
+//! LibAFL is met in this folder (outside of it only its `Error` and `CorpusId` are named); its type
+//! parameters are spelled once, here. In the order of the loop: [`scheduler`] picks a testcase, [`stage`] mutates it and has the
 //! mutants run in batches, [`executor`] runs again what was flagged, feedback and [`objective`] judge.
 
 mod driver;

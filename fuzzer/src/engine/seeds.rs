@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use libafl::mutators::Tokens;
+use libafl::mutators::{Tokens, str_decode};
 
 use crate::error::Failure;
 use crate::settings::Settings;
@@ -68,16 +68,67 @@ fn files_below(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// Reads dictionaries in AFL's syntax.
+/// Reads dictionaries in AFL's syntax: `"value"` or `name="value"` a line, `#` begins a comment. Not by
+/// LibAFL's reader, which panics on a file that is no text and names no line; its decoder is used.
 ///
 /// # Errors
-/// When one cannot be read; the message names the file.
+/// When one cannot be read; the message names the file and the line.
 pub fn read_tokens(dictionaries: &[PathBuf]) -> Result<Tokens, Failure> {
     let mut tokens = Tokens::new();
     for path in dictionaries {
-        std::fs::metadata(path).map_err(Failure::file("cannot read", path))?;
-        let read = tokens.add_from_file(path).map(|_| ());
-        read.map_err(|e| Failure::usage(format!("{}: not a dictionary in AFL's syntax: {e}", path.display())))?;
+        let text = std::fs::read(path).map_err(Failure::file("cannot read", path))?;
+        for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let line = std::str::from_utf8(line).map(str::trim);
+            if line.is_ok_and(|line| line.is_empty() || line.starts_with('#')) {
+                continue;
+            }
+            let Some(token) = line.ok().and_then(token) else {
+                return Err(Failure::usage(format!(
+                    "{}: line {}: not a dictionary entry; one reads name=\"value\", with \\\\, \\\" and \\xNN inside",
+                    path.display(),
+                    at + 1
+                )));
+            };
+            if !token.is_empty() {
+                tokens.add_token(&token);
+            }
+        }
     }
     Ok(tokens)
+}
+
+fn token(line: &str) -> Option<Vec<u8>> {
+    let (_, value) = line.split_once('"')?;
+    str_decode(value.strip_suffix('"')?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.dict");
+        std::fs::write(&path, text).unwrap();
+        read_tokens(&[path]).map(|tokens| tokens.tokens().to_vec()).map_err(|e| e.message)
+    }
+
+    #[test]
+    fn dictionaries_are_read_as_afl_reads_them() {
+        let text = b"# comment\n\na=\"x\\x41\"\n\"a\\\"b\"\n";
+        assert_eq!(check(text), Ok(vec![b"xA".to_vec(), b"a\"b".to_vec()]));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        assert!(check(b"ok=\"x\"\nno end=\"x\n").unwrap_err().contains("line 2"));
+        assert!(check(b"\xFF\xFE").unwrap_err().contains("line 1"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_dictionary_is_safe(text: Vec<u8>) {
+            let _ = check(&text);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! One engine's session: start the worker, take up what is there, run the seeds, loop.
 //!
-//! Nothing is written before the harness was imported, the seeds were run and the target turned out
-//! to be instrumented: a campaign that cannot work leaves no trace.
+//! Nothing is written before the harness was imported and, in a new campaign, an instrumented library
+//! was loaded by then or by one of the seeds: a campaign that cannot work leaves no trace.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,9 +52,10 @@ pub fn run(settings: &Settings, index: usize, stop: Arc<AtomicBool>) -> Result<b
     if is_new {
         prove_instrumented(&mut worker, &seeds, settings)?;
     }
-    let notes = notes(&worker);
+    let mut notes = notes(&worker);
 
     let mut engine = Engine::open(settings, index, manifest, history, Box::new(worker), tokens, stop)?;
+    notes.append(&mut engine.notes);
     Message::Ready { notes }.send();
     engine.take_up_seeds(&seeds)?;
     engine.fuzz(settings, &name)?;

@@ -50,16 +50,21 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
     engines.start(0)?;
     let mut merged = Instant::now();
     let mut told_to_stop: Option<Instant> = None;
+    if let Some(damage) = set_damaged_aside(&settings.out)? {
+        screen.note(&damage);
+    }
     loop {
         match engines.next(Duration::from_millis(100))? {
-            Some(Event::Message(0, Message::Ready { notes })) if !session.ready => {
-                session.ready = true;
+            None => {}
+            Some(Event::Message(index, Message::Ready { notes })) => {
                 notes.iter().for_each(|note| screen.note(note));
-                for index in 1..settings.workers {
-                    engines.start(index)?;
+                if index == 0 && !session.ready {
+                    for index in 1..settings.workers {
+                        engines.start(index)?;
+                    }
                 }
+                session.ready = true;
             }
-            Some(Event::Message(_, Message::Ready { .. })) | None => {}
             Some(Event::Message(_, Message::Status(status))) => screen.status(status),
             Some(Event::Message(_, Message::Finding { title, folder })) => screen.finding(&title, &folder),
             Some(Event::Message(_, Message::Done { interrupted })) => session.interrupted |= interrupted,
@@ -113,6 +118,19 @@ struct Session {
     ready: bool,
     interrupted: bool,
     deaths: usize,
+}
+
+/// Renames a `coverage.hitmap` that cannot be read, so that it is not lost when it is made anew from
+/// what the workers have. Says what it did.
+fn set_damaged_aside(out: &Path) -> Result<Option<String>, Failure> {
+    let path = out.join("coverage.hitmap");
+    let damage = match Snapshot::load(&path) {
+        Err(damage) if !damage.is_not_found() => damage,
+        _ => return Ok(None),
+    };
+    let aside = path.with_extension("hitmap.damaged");
+    std::fs::rename(&path, &aside).map_err(Failure::file("cannot rename", &path))?;
+    Ok(Some(format!("{damage}; it is now {} and is made anew from what the workers have", aside.display())))
 }
 
 /// Merges what every worker of the campaign covers into `coverage.hitmap`. A worker's file that

@@ -6,7 +6,7 @@ use hitmap_observers::snapshot::Snapshot;
 
 use super::screen::{Screen, grouped};
 use crate::error::Failure;
-use crate::finding::save::{all, shell_quote};
+use crate::finding::save::all;
 use crate::settings::Settings;
 
 /// Prints the summary; returns the number of findings of the campaign.
@@ -41,7 +41,6 @@ pub fn print(
         println!("    input:  {} ({} bytes)", finding.input, finding.input_len);
         println!("    replay: {}", finding.replay);
     }
-    let out = shell_quote(&settings.out.to_string_lossy());
-    println!("\nGo on with: {} fuzz {} -o {out}", settings.hitmap, shell_quote(&settings.harness));
+    println!("\nGo on with: {}", settings.command());
     Ok(findings.len())
 }

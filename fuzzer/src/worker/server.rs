@@ -210,8 +210,12 @@ fn readable(fd: BorrowedFd<'_>, patience: Duration) -> bool {
 fn died_at_start(launch: &Launch, status: &str, log: &str) -> String {
     let python = launch.python.to_string_lossy();
     if log.contains("No module named hitmap") {
-        return format!("{python} has no hitmap; install it there (pip install hitmap) or name another with --python");
+        return format!("{python} has no hitmap; install its wheel there, or name another interpreter with --python");
     }
+    // Python's dump goes on into hitmap's own frames, which say nothing to the user.
+    let own = |line: &&str| line.contains("/hitmap/worker.py\", line") || line.contains("\"<frozen ");
+    let log: Vec<&str> = log.lines().filter(|line| !own(line)).collect();
+    let log = log.join("\n");
     format!(
         "{}: the process died while it imported the harness ({status}); what it wrote:\n{}",
         launch.harness,

@@ -6,7 +6,7 @@
     def parse(data: bytes):
         mylib.parse(data)
 
-``hitmap fuzz FILE.py`` runs it on all cores, `fuzz` does the same from a script, and `coverage` shows what ran inside
+``hitmap fuzz FILE.py -j 8`` runs it on eight cores, `fuzz` does the same from a script, and `coverage` shows what ran inside
 the library in this process. Importing hitmap loads the runtime that instrumented libraries count with; it starts
 nothing.
 """

@@ -89,7 +89,7 @@ def fuzz(
         harness: what to run; a plain function is taken as ``hitmap.harness(function)``.
         seeds: a folder of initial inputs, or the inputs themselves.
         out: the campaign's folder; one that is there already is resumed.
-        workers: processes, one a core; as many as there are cores by default.
+        workers: processes, one a core; 1 by default.
         max_time: seconds.
         max_execs: executions, over all workers.
         seed: of the random generator: with one worker and ``max_execs``, two runs make the same corpus.
@@ -139,7 +139,8 @@ def fuzz(
 def findings(out: Path) -> list[Finding]:
     """The findings that a campaign's folder holds, in order of their folders' names."""
     found = []
-    for path in sorted(out.glob("findings/*/report.json")):
+    # A name that begins with a dot is a finding that is still being written.
+    for path in sorted(out.glob("findings/[!.]*/report.json")):
         try:
             report = json.loads(path.read_text())
         except (OSError, ValueError) as error:

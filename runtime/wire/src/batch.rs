@@ -42,7 +42,7 @@ pub const PHASE_RUN: u32 = 1;
 /// Run one input, leave its counts in the map, and write a report when it raises.
 pub const PHASE_OBSERVE: u32 = 2;
 /// Let the harness's own mutator fill the slots, run nothing: the engine copies the inputs before it
-/// asks for them to be run, so a crash loses none.
+/// asks for them to be run, so a crash loses none. The layout has it; no child answers it yet.
 pub const PHASE_MUTATE: u32 = 3;
 
 /// What a signal handler stores: numbers only, so that it is safe to do anywhere.

@@ -19,7 +19,7 @@ examples:
 
 for any other build system:
   CC=hitmap-clang CXX=hitmap-clang++ ./configure
-  clang++ $(hitmap build flags --compile) -c a.cpp && clang++ -shared a.o $(hitmap build flags --link)
+  clang++ $(hitmap flags --compile) -c a.cpp && clang++ -shared a.o $(hitmap flags --link)
 
 exit codes: 0 built and installed, 2 interrupted, 3 internal error, 4 usage, environment, failed build
 or a package without coverage
@@ -72,8 +72,8 @@ def build(words):
 
 
 def flags(words):
-    parser = Parser("hitmap build flags", description="Prints the flags that give clang's output coverage, for any "
-                    "build system.", epilog="example: clang++ -shared a.o $(hitmap build flags --link) -o a.so")
+    parser = Parser("hitmap flags", description="Prints the flags that give clang's output coverage, for any "
+                    "build system.", epilog="example: clang++ -shared a.o $(hitmap flags --link) -o a.so")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--compile", action="store_true", help="for each C or C++ file")
     which.add_argument("--link", action="store_true", help="for each shared library and executable")

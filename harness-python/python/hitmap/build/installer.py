@@ -19,7 +19,7 @@ REMEDIES = [
      "the index has no source for it (wheels cannot be instrumented), or the name or version is wrong; "
      "get the project's source and build that: hitmap build PATH"),
     (r"neither 'setup.py' nor 'pyproject.toml' found", "this folder holds no Python package: name the one with its "
-     "pyproject.toml or setup.py; for a plain C++ library use hitmap-clang++ or `hitmap build flags`"),
+     "pyproject.toml or setup.py; for a plain C++ library use hitmap-clang++ or `hitmap flags`"),
     (r"CMake [\d.]+ or higher is required", "the project wants a newer CMake: pip install cmake"),
     (r"Could not find CMake|cmake: not found|No such file or directory: 'cmake'", "CMake is missing: pip install cmake ninja"),
     (r"fatal error: '([^']+)' file not found", "a header is missing: install the development package of the library "

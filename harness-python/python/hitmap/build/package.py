@@ -148,7 +148,7 @@ def local(what, root, progress):
         return path
     if not any(os.path.isfile(os.path.join(path, name)) for name in ("pyproject.toml", "setup.py")):
         raise Refused(f"{what} holds no Python package: it has neither pyproject.toml nor setup.py; for a plain "
-                      "C++ library use hitmap-clang++, or the flags that `hitmap build flags` prints")
+                      "C++ library use hitmap-clang++, or the flags that `hitmap flags` prints")
     target = os.path.join(root, os.path.basename(path) or "source")
     progress.step(f"copying {what}")
     source.copy(path, target)
