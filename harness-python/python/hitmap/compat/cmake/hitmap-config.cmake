@@ -1,0 +1,1 @@
+../../../../../runtime/cmake/hitmap-config.cmake
