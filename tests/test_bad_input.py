@@ -169,9 +169,9 @@ def test_a_missing_dictionary(refused, harness, tmp_path):
     refused(harness(GOOD), "-x", tmp_path / "no.dict", says=("no.dict",))
 
 
-def test_a_broken_dictionary_names_the_line(refused, harness, tmp_path):
+def test_a_broken_dictionary_shows_the_line(refused, harness, tmp_path):
     (tmp_path / "bad.dict").write_text('# fine\nok="x"\nbroken="no end\n')
-    refused(harness(GOOD), "-x", tmp_path / "bad.dict", says=("bad.dict", "3"))
+    refused(harness(GOOD), "-x", tmp_path / "bad.dict", says=("bad.dict", 'broken="no end'))
 
 
 def test_a_dictionary_that_is_not_text(refused, harness, tmp_path):
@@ -227,7 +227,14 @@ def test_a_campaign_file_that_is_damaged(refused, harness, campaign, text):
     refused(harness(GOOD), says=("campaign.json",), codes=(3, 4))
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda b: b[: len(b) // 2], id="cut"),
+        pytest.param(lambda b: b[:-1] + bytes([b[-1] ^ 1]), id="flipped"),
+        pytest.param(lambda b: b"", id="emptied"),
+    ],
+)
 def test_a_snapshot_that_is_damaged_is_told_and_costs_no_queue_entry(hitmap_, harness, campaign, damage):
     for path in campaign.folder.rglob("*.hitmap"):
         path.write_bytes(damage(path.read_bytes()))

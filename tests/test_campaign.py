@@ -261,6 +261,26 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(fuzzing, fuzz, out):
     assert out.count("execs_done") > execs
 
 
+def test_ctrl_c_while_engines_start_is_ctrl_c_too(fuzzing):
+    """The terminal sends it to every process of the group, whatever that process is just importing."""
+    with fuzzing("coverage_only", "-j", 2) as running:
+        until(lambda: len(running.alive()) > 1, "a second process")
+        running.signal(signal.SIGINT)
+        ended = running.end()
+    assert ended.code == 2, ended.said
+    assert "Traceback" not in ended.said and "KeyboardInterrupt" not in ended.said, ended.said
+
+
+def test_a_folder_has_one_session_at_a_time(fuzzing, fuzz, out):
+    with fuzzing("long_way") as running:
+        until(lambda: out.count("execs_done") > 0, "the first executions")
+        ended = fuzz("long_way", 1_000)
+        assert ended.code in (3, 4), ended.said
+        assert "stop" in ended.err, "it says what to do"
+        running.signal(signal.SIGINT)
+        assert running.end().code == 2, "the first one goes on"
+
+
 def test_sigterm_stops_as_ctrl_c_does(fuzzing, out):
     with fuzzing("coverage_only") as running:
         until(lambda: out.count("execs_done") > 0, "the first executions")
@@ -377,6 +397,31 @@ def test_the_replay_command_of_a_report_works_as_it_stands(fuzz, hitmap_, out, b
             finding.report["replay"], shell=True, cwd=tmp_path, env={**built.environment(), "PATH": path},
             capture_output=True, text=True,
         )  # fmt: skip
+        assert run.returncode == 1, run.stdout + run.stderr
+
+
+def test_paths_with_spaces_and_quotes_work_from_end_to_end(hitmap_, built, seeds, tmp_path):
+    built.harness("exit_in_c")
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    harness = folder / "my harness.py"
+    harness.write_text((built.folder / "exit_in_c_harness.py").read_text())
+    campaign = Campaign(folder / "out put")
+    ended = hitmap_("fuzz", harness, "-i", seeds(DOTS, name="s e e d s"), "-o", campaign.folder, "--max-execs", 10_000)
+    assert ended.code == 1, ended.said
+    for finding in campaign.findings:
+        run = subprocess.run(
+            finding.report["replay"], shell=True, cwd="/", env=built.environment(), capture_output=True, text=True
+        )
+        assert run.returncode == 1, run.stdout + run.stderr
+
+
+def test_a_replay_command_works_from_another_folder(hitmap_, built, seeds, tmp_path):
+    hitmap_("fuzz", built.harness("exit_in_c"), "-i", seeds(DOTS), "-o", "relative", "--max-execs", 10_000)
+    for finding in Campaign(tmp_path / "relative").findings:
+        run = subprocess.run(
+            finding.report["replay"], shell=True, cwd="/", env=built.environment(), capture_output=True, text=True
+        )
         assert run.returncode == 1, run.stdout + run.stderr
 
 
