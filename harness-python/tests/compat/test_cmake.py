@@ -1,0 +1,117 @@
+"""The CMake package: a project as memcov's users write it, and the examples."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pybind11
+from programs import RUNTIME, run
+
+from hitmap.compat import memcov
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+CONFIG = f"-Dhitmap_DIR={memcov.cmake_dir()}"
+
+SOURCE = """\
+#include <pybind11/pybind11.h>
+static int size(int n) {
+  if (n > 100) return 3;
+  return n > 10 ? 2 : 1;
+}
+PYBIND11_MODULE(tiny, m) { m.def("size", &size); }
+"""
+
+# Where memcov comes from is the one thing that changes; the rest is how its users' projects use it.
+PROJECT = """\
+cmake_minimum_required(VERSION 3.18)
+if(POLICY CMP0169)
+    cmake_policy(SET CMP0169 OLD)
+endif()
+project(tiny LANGUAGES CXX)
+include(FetchContent)
+FetchContent_Declare(
+    memcov
+    SOURCE_DIR {folder}
+    GIT_TAG origin/bitmap
+)
+FetchContent_GetProperties(memcov)
+if(NOT memcov_POPULATED)
+    FetchContent_Populate(memcov)
+    add_subdirectory(${{memcov_SOURCE_DIR}} ${{memcov_BINARY_DIR}})
+endif()
+find_package(pybind11 REQUIRED)
+pybind11_add_module(tiny NO_EXTRAS tiny.cpp)
+set_source_files_properties(${{CMAKE_CURRENT_SOURCE_DIR}}/tiny.cpp
+    PROPERTIES COMPILE_OPTIONS -fsanitize-coverage=edge,trace-pc-guard)
+target_link_libraries(tiny PRIVATE memcov)
+install(TARGETS tiny DESTINATION .)
+"""
+
+SCRIPT = """\
+import sys
+sys.modules["hitmap"] = None
+import ctypes, tiny
+_LIB = ctypes.CDLL(tiny.__file__)
+_LIB.mcov_reset()
+tiny.size(1)
+first = _LIB.mcov_get_now()
+tiny.size(1)
+assert _LIB.mcov_get_now() == first > 0
+tiny.size(50), tiny.size(500)
+assert first < _LIB.mcov_get_now() <= _LIB.mcov_get_total()
+print("done")
+"""
+
+
+def runs(folder):
+    """The module in the folder runs its script without hitmap and without a search path for libraries."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "HITMAP_MAP")}
+    done = run(sys.executable, "-c", SCRIPT, env={**environment, "PYTHONPATH": str(folder)}, timeout=60)
+    return (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_a_pybind11_project_takes_memcov_from_hitmap(cmake, tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text(PROJECT.format(folder=memcov.cmake_dir()))
+    (tmp_path / "tiny.cpp").write_text(SOURCE)
+    installed = tmp_path / "installed"
+    built = cmake(tmp_path, "-DPYBIND11_FINDPYTHON=ON", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+                  "-DCMAKE_BUILD_TYPE=", install=installed)
+    assert runs(built)
+    assert runs(installed), "the run path survives the installation"
+
+
+def test_a_runtime_can_be_named(cmake, tmp_path):
+    copy = tmp_path / "elsewhere" / RUNTIME.name
+    copy.parent.mkdir()
+    copy.write_bytes(RUNTIME.read_bytes())
+    built = cmake(EXAMPLES / "memcov-multiprocessing", CONFIG, f"-DHITMAP_RUNTIME={copy}")
+    needed = run("ldd", built / "libmodel.so").stdout
+    assert str(copy) in needed
+
+
+def test_the_cpp_example_tells_what_is_new(cmake):
+    built = cmake(EXAMPLES / "cpp-coverage", CONFIG)
+    printed = run(built / "measure", "1+2", "3+4", "2*(3+4)", "2*(3").stdout.splitlines()
+    edges = [tuple(map(int, re.findall(r"\d+", line)[:2])) for line in printed[:4]]
+    (first, first_new), (second, second_new), (third, third_new), (_, fourth_new) = edges
+    assert first == first_new == second > 0 and second_new == 0
+    assert third > third_new > 0 and fourth_new > 0
+    assert [line.rpartition("= ")[2] for line in printed[:4]] == ["3", "7", "14", "a parenthesis is not closed"]
+    hits, total = map(int, re.match(r"(\d+) of (\d+) edges in .*libcalculator.so; not covered:", printed[4]).groups())
+    assert hits == first_new + third_new + fourth_new < total
+    assert len(printed[4].rpartition(":")[2].split()) == total - hits and len(printed) == 5
+
+
+def test_the_multiprocessing_example_carries_coverage_over(cmake):
+    built = cmake(EXAMPLES / "memcov-multiprocessing", CONFIG)
+    folder = EXAMPLES / "memcov-multiprocessing"
+    done = subprocess.run([sys.executable, folder / "run.py"], env={**os.environ, "MODEL": str(built / "libmodel.so")},
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    rows = [tuple(map(int, re.findall(r"-?\d+", line))) for line in done.stdout.splitlines()]
+    new, so_far = [row[1] for row in rows], [row[2] for row in rows]
+    assert new[0] > 0 and new[1] > 0 and new[2] == 0, "the third model is the second again"
+    assert rows[4][0] == rows[4][1] == 0 and rows[4][4] == -6, "a child that died sends nothing"
+    assert so_far == [sum(new[: i + 1]) for i in range(len(new))] and so_far[-1] <= rows[0][3]
