@@ -78,13 +78,15 @@ pub fn read_tokens(dictionaries: &[PathBuf]) -> Result<Tokens, Failure> {
     for path in dictionaries {
         let text = std::fs::read(path).map_err(Failure::file("cannot read", path))?;
         for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let line = std::str::from_utf8(line).map(str::trim);
-            if line.is_ok_and(|line| line.is_empty() || line.starts_with('#')) {
+            let shown = String::from_utf8_lossy(line);
+            let shown = shown.trim();
+            if shown.is_empty() || shown.starts_with('#') {
                 continue;
             }
-            let Some(token) = line.ok().and_then(token) else {
+            let Some(token) = std::str::from_utf8(line).ok().and_then(|line| token(line.trim())) else {
+                let shown: String = shown.chars().filter(|c| !c.is_control()).take(60).collect();
                 return Err(Failure::usage(format!(
-                    "{}: line {}: not a dictionary entry; one reads name=\"value\", with \\\\, \\\" and \\xNN inside",
+                    "{}: line {}: {shown}: not a dictionary entry; one reads name=\"value\", with \\\\, \\\" and \\xNN inside",
                     path.display(),
                     at + 1
                 )));
