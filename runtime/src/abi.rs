@@ -5,15 +5,17 @@
 //! libraries up to date, and works; a panic becomes the value for "nothing".
 
 use std::ffi::c_int;
+use std::os::fd::IntoRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hitmap_wire::class;
 use hitmap_wire::identity;
+use hitmap_wire::region::{Region, fresh_token};
 
 use crate::control::Control;
 use crate::process::{self, Follower, Process};
-use crate::{exported, late, memcov, register, view};
+use crate::{exported, late, memcov, register, saved, view};
 
 /// `HITMAP_ABI_VERSION`.
 pub const ABI_VERSION: u32 = 1;
@@ -23,9 +25,12 @@ pub const TABLE_VERSION: u32 = 1;
 const OK: c_int = 0;
 /// `HITMAP_E_EMPTY`.
 pub const E_EMPTY: c_int = -1;
-const E_SIZE: c_int = -2;
+/// `HITMAP_E_SIZE`.
+pub const E_SIZE: c_int = -2;
 const E_ATTACH: c_int = -3;
 const E_MEMORY: c_int = -4;
+/// `HITMAP_E_BUILD`.
+pub const E_BUILD: c_int = -5;
 
 /// One instrumented library, as `struct hitmap_module` in `hitmap.h`.
 #[repr(C)]
@@ -64,6 +69,8 @@ pub struct Table {
     pub gather: extern "C" fn(),
     pub follow: extern "C" fn(Follower),
     pub memcov: &'static memcov::Calls,
+    pub serialize: extern "C" fn(*mut u8, usize) -> usize,
+    pub deserialize: extern "C" fn(*const u8, usize) -> c_int,
 }
 
 static OWN: Table = Table {
@@ -84,6 +91,8 @@ static OWN: Table = Table {
     gather,
     follow,
     memcov: &memcov::OWN,
+    serialize,
+    deserialize,
 };
 
 /// 1 once this runtime has found that it is the first of its process.
@@ -206,6 +215,28 @@ fn with_classes(classes: *const u8, len: usize, work: impl FnOnce(&mut Process, 
     })
 }
 
+extern "C" fn serialize(bytes: *mut u8, len: usize) -> usize {
+    swept(0, |process| {
+        let size = saved::size(process);
+        if size <= len && !bytes.is_null() {
+            // SAFETY: the caller gives `len` writable bytes, and no more than that is written.
+            saved::write(process, unsafe { std::slice::from_raw_parts_mut(bytes, size) });
+        }
+        size
+    })
+}
+
+extern "C" fn deserialize(bytes: *const u8, len: usize) -> c_int {
+    swept(E_MEMORY, |process| {
+        if bytes.is_null() || isize::try_from(len).is_err() {
+            return E_SIZE;
+        }
+        // SAFETY: the caller gives `len` readable bytes.
+        let given = unsafe { std::slice::from_raw_parts(bytes, len) };
+        saved::merge(process, given).err().unwrap_or(OK)
+    })
+}
+
 extern "C" fn modules(out: *mut ModuleInfo, max: usize) -> usize {
     swept(0, |process| {
         if !out.is_null() {
@@ -281,6 +312,30 @@ pub extern "C" fn hitmap_version() -> u32 {
     ABI_VERSION
 }
 
+/// Makes a map that other processes can attach; returns its descriptor, which is closed on exec, and
+/// writes the token that names it.
+///
+/// # Safety
+/// `token` must be writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hitmap_create(edges: u32, token: *mut u64) -> c_int {
+    if token.is_null() || edges == 0 {
+        return E_SIZE;
+    }
+    let made = catch_unwind(|| {
+        let named = fresh_token();
+        Region::create(edges, named, 0).map(|(fd, _)| (fd.into_raw_fd(), named))
+    });
+    match made {
+        Ok(Ok((fd, named))) => {
+            // SAFETY: the caller's word.
+            unsafe { token.write(named) };
+            fd
+        }
+        _ => E_MEMORY,
+    }
+}
+
 /// Joins the region behind a descriptor, which the token names; counts so far move along. To be
 /// called while no other thread runs instrumented code, as right after a fork.
 #[unsafe(no_mangle)]
@@ -343,6 +398,24 @@ pub unsafe extern "C" fn hitmap_restore(classes: *const u8, len: usize) -> c_int
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hitmap_merge(classes: *const u8, len: usize) -> c_int {
     (table().merge)(classes, len)
+}
+
+/// Writes the view as bytes for another process, if they fit; returns how many bytes that takes.
+///
+/// # Safety
+/// `bytes` must be null or writable for `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hitmap_serialize(bytes: *mut u8, len: usize) -> usize {
+    (table().serialize)(bytes, len)
+}
+
+/// Merges what another process serialized; all of it or, on an error, nothing.
+///
+/// # Safety
+/// `bytes` must be readable for `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hitmap_deserialize(bytes: *const u8, len: usize) -> c_int {
+    (table().deserialize)(bytes, len)
 }
 
 /// Fills up to `max` modules; returns how many there are.

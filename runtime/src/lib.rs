@@ -24,5 +24,6 @@ pub mod late;
 pub mod memcov;
 pub mod process;
 pub mod register;
+pub mod saved;
 pub mod say;
 pub mod view;

@@ -95,8 +95,13 @@ impl View {
 
     /// Takes the larger class of each edge. Bytes that are no class count as the class below.
     pub fn merge(&mut self, classes: &[u8]) {
-        for (edge, value) in classes.iter().enumerate() {
-            self.mark(edge, class::of_rank(class::rank(*value)));
+        self.merge_at(0, classes);
+    }
+
+    /// [`View::merge`] for the edges from `first` on.
+    pub fn merge_at(&mut self, first: usize, classes: &[u8]) {
+        for (i, value) in classes.iter().enumerate() {
+            self.mark(first + i, class::of_rank(class::rank(*value)));
         }
     }
 }

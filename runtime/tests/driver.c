@@ -91,6 +91,27 @@ int main(int argc, char **argv) {
     else if (IS("restore")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_restore"))(saved, saved_len));
     else if (IS("merge")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_merge"))(saved, saved_len));
     else if (IS("merge-too-long")) printf("%d\n", ((int (*)(uint8_t *, size_t))need(rt, "hitmap_merge"))(saved, sizeof saved));
+    else if (IS("pack")) {                      /* pack [BYTES TOO FEW]: prints how many it takes */
+      size_t (*pack)(uint8_t *, size_t) = (size_t (*)(uint8_t *, size_t))need(rt, "hitmap_serialize");
+      saved_len = pack(NULL, 0);
+      memset(saved, 0xEE, saved_len);
+      printf("%zu\n", pack(saved, saved_len - (size_t)atoi(text)));
+    }
+    else if (IS("unpack")) {                    /* unpack [BYTES MORE OR LESS] */
+      int (*unpack)(const uint8_t *, size_t) = (int (*)(const uint8_t *, size_t))need(rt, "hitmap_deserialize");
+      printf("%d\n", unpack(saved, saved_len + (size_t)atol(text)));
+    }
+    else if (IS("keep") || IS("kept")) {        /* keep PATH, kept PATH: the saved bytes to a file, and back */
+      FILE *file = fopen(text, IS("keep") ? "wb" : "rb");
+      if (IS("keep")) fwrite(saved, 1, saved_len, file);
+      else saved_len = fread(saved, 1, sizeof saved, file);
+      fclose(file);
+    }
+    else if (IS("create")) {                    /* create EDGES: prints what attaching to it gives */
+      uint64_t token;
+      int fd = ((int (*)(uint32_t, uint64_t *))need(rt, "hitmap_create"))((uint32_t)atoi(text), &token);
+      printf("%d\n", fd < 0 ? fd : ((int (*)(int, uint64_t))need(rt, "hitmap_attach"))(fd, token));
+    }
     else if (IS("ask")) printf("%zu\n", ((size_t (*)(void))need(rt, text))());     /* ask FUNCTION */
     else if (IS("tell")) {                      /* tell FUNCTION [NUMBER] */
       unsigned long number = 0;

@@ -267,7 +267,57 @@ fn threads_count_while_the_view_is_read() {
     }
 }
 
+#[test]
+fn a_view_as_bytes_is_merged_in_a_process_that_loaded_in_another_order() {
+    let bench = Bench::new();
+    let (a, b) = (bench.library("a", &Build::default()), bench.library("b", &Build { edges: 7, ..guards() }));
+    let file = bench.at("view", "bytes");
+    let size = 16 + 2 * 44 + 17;
+    let mut all = vec![with("rt", &runtime()), with("open", &a), with("open", &b)];
+    all.extend(script(["call 0 3 3", "call 1 6 1", "pack 1", "class 0", "pack"]));
+    all.push(with("keep", &file));
+    assert_eq!(bench.run(&all).numbers, [size, 0xEE, size], "too short a buffer is left alone");
+    let mut all = vec![with("rt", &runtime()), with("open", &b), with("open", &a), with("kept", &file)];
+    all.extend(script(["call 1 4 1", "unpack", "hits", "unpack", "hits", "save", "class 6", "class 10", "class 11"]));
+    assert_eq!(bench.run(&all).numbers, [0, 3, 0, 3, 1, 4, 1]);
+}
+
+#[test]
+fn bytes_that_do_not_fit_change_nothing() {
+    let bench = Bench::new();
+    let (a, b) = (bench.library("a", &Build::default()), bench.library("b", &Build::default()));
+    let file = bench.at("view", "bytes");
+    let mut all = vec![with("rt", &runtime()), with("open", &a), with("open", &b)];
+    all.extend(script(["call 0 3 1", "call 1 3 1", "pack"]));
+    all.push(with("keep", &file));
+    bench.run(&all);
+    for (lie, code) in [
+        ("unpack", -5),
+        ("unpack -1", -2),
+        ("unpack 1", -2),
+        ("scribble 8 2", -2),
+        ("scribble 12 1", -2),
+        ("scribble 15 255", -2),
+        ("scribble 16 33", -2),
+        ("scribble 59 127", -2),
+    ] {
+        let mut all = vec![with("rt", &runtime()), with("open", &a), with("kept", &file)];
+        all.extend([lie, "unpack", "hits"].into_iter().skip(usize::from(lie == "unpack")).map(str::to_owned));
+        let numbers = bench.run(&all).numbers;
+        assert_eq!((numbers[0], numbers.last()), (code, Some(&0)), "{lie}: {numbers:?}");
+    }
+}
+
 // Another process.
+
+#[test]
+fn a_map_that_a_process_creates_is_shared_with_its_children() {
+    for build in [Build::default(), guards()] {
+        let commands = ["call 0 1 1", "create 10000", "fork", "call 0 2 1", "kill", "parent", "hits"];
+        check(&build, &commands, &[0, 2]);
+    }
+    check(&guards(), &["create 0", "create 2147483647", "call 0 1 1", "hits"], &[-2, -4, 1]);
+}
 
 #[test]
 fn a_plain_fork_counts_for_itself() {
@@ -464,7 +514,7 @@ fn every_function_of_the_header_is_exported() {
     assert!(!handle.is_null());
     let declared = header.lines().filter(|l| l.ends_with(");") && !l.starts_with(' '));
     let names: Vec<&str> = declared.filter_map(|l| l.split('(').next()?.rsplit([' ', '*']).next()).collect();
-    assert_eq!(names.len(), 12, "{names:?}");
+    assert_eq!(names.len(), 15, "{names:?}");
     for name in names {
         let symbol = std::ffi::CString::new(name).unwrap();
         // SAFETY: the handle is open and the name is a C string.
