@@ -169,9 +169,9 @@ def test_a_missing_dictionary(refused, harness, tmp_path):
     refused(harness(GOOD), "-x", tmp_path / "no.dict", says=("no.dict",))
 
 
-def test_a_broken_dictionary_shows_the_line(refused, harness, tmp_path):
+def test_a_broken_dictionary_names_the_line(refused, harness, tmp_path):
     (tmp_path / "bad.dict").write_text('# fine\nok="x"\nbroken="no end\n')
-    refused(harness(GOOD), "-x", tmp_path / "bad.dict", says=("bad.dict", 'broken="no end'))
+    refused(harness(GOOD), "-x", tmp_path / "bad.dict", says=("bad.dict", "line 3"))
 
 
 def test_a_dictionary_that_is_not_text(refused, harness, tmp_path):

@@ -148,6 +148,36 @@ def test_a_signal_report_has_the_python_stack(fuzz, out):
         assert "many_signals_harness.py" in (finding.folder / "traceback.txt").read_text()
 
 
+def test_titles_are_one_short_line_whatever_an_exception_says(fuzz, out, built, tmp_path):
+    """Texts of exceptions hold what the input held: escapes for the terminal, line ends, quotes, megabytes."""
+    built.harness("coverage_only")
+    harness = tmp_path / "odd.py"
+    harness.write_text(
+        """\
+import hitmap
+import coverage_only
+
+TEXTS = {b"0": "\\udcff\\x00\\x1b[31m", b"1": "x" * 5_000_000, b"2": 'two\\nlines \"\"\" \\\\', b"3": ""}
+
+
+@hitmap.harness
+def run(data):
+    coverage_only.run(data)
+    if data[:1] in TEXTS:
+        raise type("Odd" + data[:1].decode(), (Exception,), {})(TEXTS[data[:1]])
+"""
+    )
+    ended = fuzz(harness, 20_000)
+    assert out.kinds == ("exception",) * 4, ended.said
+    assert "\x1b" not in ended.said and "\0" not in ended.said
+    for finding in out.findings:
+        title = finding.report["title"]
+        assert title.isprintable() and len(title) <= 500, title[:1000]
+        assert finding.report["python_frames"], title
+        [test] = finding.folder.glob("test_*.py")
+        compile(test.read_bytes(), test.name, "exec")
+
+
 def test_the_campaign_ends_with_a_summary(fuzz, out):
     said = fuzz("many_signals", 20_000).said
     for finding in out.findings:

@@ -1,0 +1,15 @@
+// The target kills the process that forked it: that costs a server, which is started anew, not the campaign.
+//
+// start: "k."
+// expect: found=nothing within=20000
+#include "plain.h"
+
+#include <csignal>
+#include <unistd.h>
+
+void run(const uint8_t *data, size_t len) {
+  if (at(data, len, 0) == 'k')
+    if (at(data, len, 1) == 'p') kill(getppid(), SIGKILL);
+}
+
+PUZZLE(kills_parent)
