@@ -1,2 +1,2 @@
-# find_package(hitmap): the targets hitmap::runtime, hitmap::coverage and memcov (see targets.cmake).
+# find_package(hitmap): the targets that targets.cmake lists.
 include("${CMAKE_CURRENT_LIST_DIR}/targets.cmake")

@@ -1,8 +1,9 @@
-# Defines hitmap::runtime, hitmap::coverage and memcov. Owns nothing but these; knows of no compiler wrapper.
+# Defines hitmap::runtime, memcov, hitmap::coverage and hitmap::functions. Owns nothing but these; knows of no compiler wrapper.
 #
 #   hitmap::runtime    libhitmap_rt.so and hitmap.h
 #   memcov             the same by the name that memcov's users link: the calls mcov_* on the library's own handle
 #   hitmap::coverage   memcov, and every source file of the target instrumented for hit or not hit
+#   hitmap::functions  memcov, and every function of the target instrumented for llvm-covmap's live bitmap
 #
 # The runtime is linked so that it stays a NEEDED entry also where nothing names a symbol of it, and its folder becomes
 # part of the run path: otherwise a handle of the library alone would have no mcov_*.
@@ -99,6 +100,12 @@ add_library(hitmap::coverage INTERFACE IMPORTED GLOBAL)
 set_property(TARGET hitmap::coverage PROPERTY INTERFACE_LINK_LIBRARIES memcov)
 set_property(TARGET hitmap::coverage PROPERTY INTERFACE_COMPILE_OPTIONS
   "$<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize-coverage=edge,inline-bool-flag,pc-table>")
+
+# Guards, so that the runtime is called, and addresses, so that it can tell the functions' names.
+add_library(hitmap::functions INTERFACE IMPORTED GLOBAL)
+set_property(TARGET hitmap::functions PROPERTY INTERFACE_LINK_LIBRARIES memcov)
+set_property(TARGET hitmap::functions PROPERTY INTERFACE_COMPILE_OPTIONS
+  "$<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize-coverage=func,trace-pc-guard,pc-table>")
 
 foreach(_hitmap_language IN ITEMS C CXX)
   if(CMAKE_${_hitmap_language}_COMPILER_ID STREQUAL "GNU")

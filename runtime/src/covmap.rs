@@ -7,6 +7,13 @@
 //! Several processes may use one object. The one that creates it removes its name at a normal exit.
 //! Those that join, and forked children, never remove, clear or resize it; after a crash it stays
 //! for the reader, and a process that is started with the same name adds to it.
+//!
+//! Functions come from two sources: objects that llvm-covmap's pass built call
+//! [`__llvm_covmap_hit_function`] with an id that is random in each build, and guards with an address
+//! table (`-fsanitize-coverage=func,trace-pc-guard,pc-table`) are given an id here, which survives
+//! rebuilds: XXH3 of the linkage name, behind `FILE:` for a local function, the source file's name as the
+//! linker keeps it. The bit is set with an
+//! edge's first touch, so counting on costs nothing.
 
 use std::ffi::CString;
 use std::io;
@@ -16,8 +23,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use hitmap_wire::mapping::{Access, Mapping, file_len};
+use hitmap_wire::region::Region;
 
-use crate::say;
+use crate::{say, symbols, xxh3};
 
 const NAME: &str = "LLVM_COVMAP_SHM_NAME";
 const SIZE: &str = "LLVM_COVMAP_SHM_SIZE";
@@ -168,6 +176,10 @@ pub extern "C" fn __llvm_covmap_hit_function(id: u64) {
     if bits == 0 {
         return;
     }
+    set_bit(id, bits);
+}
+
+fn set_bit(id: u64, bits: u64) {
     // The usual size is a power of two, and a division costs more than all the rest.
     let bit = if bits.is_power_of_two() { id & (bits - 1) } else { id % bits };
     // SAFETY: the bitmap was published before its number of bits, has that many, and is never
@@ -176,6 +188,71 @@ pub extern "C" fn __llvm_covmap_hit_function(id: u64) {
     let mask = 1 << (bit % 8);
     if byte.load(Ordering::Relaxed) & mask == 0 {
         byte.fetch_or(mask, Ordering::Relaxed);
+    }
+}
+
+/// Function ids by edge of the region; 0 where no function begins. Replaced with the region, and then
+/// leaked: a callback may be reading it.
+struct Ids {
+    of_edge: &'static [AtomicU64],
+    region: *const Region,
+}
+
+static IDS: AtomicPtr<Ids> = AtomicPtr::new(std::ptr::null_mut());
+
+fn ids() -> Option<&'static Ids> {
+    // SAFETY: published once complete, and never freed.
+    unsafe { IDS.load(Ordering::Acquire).as_ref() }
+}
+
+/// Gives ids to the functions of a library whose guards are `base` and on in the region. `pcs` are
+/// its addresses, two words an edge; `bias` is what the loader added to those in the file.
+pub fn name_functions(region: &'static Region, base: u32, pcs: &[usize], bias: u64, path: &str) {
+    if BITS.load(Ordering::Acquire) == 0 {
+        return;
+    }
+    let named = std::fs::read(path).map(|file| symbols::functions(&file)).unwrap_or_default();
+    let Some(ids) = ids_for(region) else { return };
+    for (i, pc) in pcs.chunks_exact(2).enumerate().filter(|(_, pc)| pc[1] & 1 != 0) {
+        let offset = (pc[0] as u64).wrapping_sub(bias);
+        // Stripped: the place in the file, which the next build moves.
+        let place = || format!("{}+{offset:#x}", path.rsplit('/').next().unwrap_or(path)).into_bytes();
+        let id = xxh3::hash(&named.get(&offset).cloned().unwrap_or_else(place));
+        if let Some(slot) = ids.of_edge.get(base as usize + i) {
+            slot.store(id.max(1), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Says so when a library's functions cannot be recorded, because it counts without calling us.
+pub fn cannot_record(library: &str) {
+    if BITS.load(Ordering::Acquire) != 0 {
+        say::line(format_args!(
+            "{library}: its functions are not recorded for {NAME}; compile it with \
+             -fsanitize-coverage=func,trace-pc-guard,pc-table and link libhitmap_rt.so (CMake target memcov)"
+        ));
+    }
+}
+
+fn ids_for(region: &'static Region) -> Option<&'static Ids> {
+    if let Some(ids) = ids().filter(|ids| std::ptr::eq(ids.region, region)) {
+        return Some(ids);
+    }
+    let edges = region.layout().capacity as usize;
+    // Untouched pages cost nothing.
+    let memory = Mapping::anonymous(edges * size_of::<AtomicU64>()).ok()?.leak();
+    // SAFETY: the mapping is zero, page-aligned, as long as the slice, and leaked.
+    let of_edge = unsafe { std::slice::from_raw_parts(memory.cast::<AtomicU64>(), edges) };
+    let made: &'static Ids = Box::leak(Box::new(Ids { of_edge, region }));
+    IDS.store((&raw const *made).cast_mut(), Ordering::Release);
+    Some(made)
+}
+
+/// An edge was touched for the first time since it was read last.
+pub fn touched(edge: u32) {
+    let id = ids().and_then(|ids| ids.of_edge.get(edge as usize)).map_or(0, |id| id.load(Ordering::Relaxed));
+    if id != 0 {
+        set_bit(id, BITS.load(Ordering::Acquire));
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
 
 use hitmap_wire::region::Region;
 
+use crate::covmap;
+
 /// Where guards count. One for each region that was ever live; leaked, so a thread that still holds
 /// an old one counts into an old region and breaks nothing.
 #[repr(C)]
@@ -102,6 +104,7 @@ pub unsafe extern "C" fn __sanitizer_cov_trace_pc_guard(guard: *const u32) {
 #[inline(never)]
 fn first_touch(counter: &AtomicU8, edge: u32) {
     counter.store(1, Ordering::Relaxed);
+    covmap::touched(edge);
     // SAFETY: a plane is published before any counter can be 0, and it is never freed; the index is
     // checked against the journal's capacity.
     unsafe {

@@ -26,4 +26,6 @@ pub mod process;
 pub mod register;
 pub mod saved;
 pub mod say;
+pub mod symbols;
 pub mod view;
+pub mod xxh3;

@@ -11,7 +11,7 @@ use hitmap_wire::modules::{self, COUNTERS, FLAGS, GUARDS, IN_PLACE, Module, PC_T
 
 use crate::control::{self, Control};
 use crate::process::{Live, Process};
-use crate::{guards, inline, say, view};
+use crate::{covmap, guards, inline, say, view};
 
 /// An array from start to stop; both null when there is none.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -186,6 +186,7 @@ pub fn join(process: &mut Process, arrays: Arrays) {
                 (old.pcs, old.kind) = (part.pcs, part.kind);
                 if let Some(live) = process.live() {
                     let _ = modules::register(live.region, &process.parts[at].module());
+                    name_functions(&process.parts[at], live);
                 }
                 continue;
             }
@@ -274,6 +275,9 @@ pub fn enter(process: &mut Process, at: usize) {
             return;
         }
     }
+    if part.first.is_none() && (part.guards.is_null() || !part.control.is_null()) {
+        covmap::cannot_record(part.module().name());
+    }
     let first = *part.first.get_or_insert_with(|| view.grow(part.edges as usize));
     if live.shared {
         if !part.moved {
@@ -361,8 +365,19 @@ fn count_from_now(part: &mut Part, live: Live) {
             (&raw mut (*part.control).live).write_volatile(live.plane.counters);
         }
     }
+    name_functions(part, live);
     // SAFETY: the library is loaded, so its guards are.
     unsafe { guards::number(part.guards, part.edges, part.base) };
+}
+
+/// Names the functions of a library whose guards are read by their addresses.
+fn name_functions(part: &Part, live: Live) {
+    if part.guards.is_null() || part.pcs == 0 || !part.counted() {
+        return;
+    }
+    // SAFETY: the library is loaded, so its address table is, with two words an edge.
+    let pcs = unsafe { std::slice::from_raw_parts(part.pcs as *const usize, part.edges as usize * 2) };
+    covmap::name_functions(live.region, part.base, pcs, part.bias, &part.path);
 }
 
 /// Before a library is unloaded: what it counted in its own memory is taken over.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::fixture::{Bench, runtime, with};
+use crate::fixture::{Bench, Build, clang, ok, runtime, with};
 
 /// A bitmap's name, and its file; removed when the test ends.
 struct Named {
@@ -182,4 +182,53 @@ fn without_a_name_nothing_is_recorded() {
     let bench = Bench::new();
     let ran = bench.run(&[with("rt", &runtime()), "function 1".to_owned()]);
     assert_eq!((ran.numbers.len(), ran.stderr.as_str()), (0, ""));
+}
+
+/// `names.c` with these functions before the three that are called, built for a live bitmap.
+fn library_of_functions(bench: &Bench, before: &str, link: &[&str]) -> PathBuf {
+    let (source, out) = (bench.at("names", "c"), bench.at("names", "so"));
+    let functions = "static volatile int s;\n__attribute__((noinline)) static void local(void) { s = 3; }\n\
+                     void one(void) { if (s) s = 1; }\nvoid f0(void) { one(); local(); }\nvoid f1(void) { s = 9; }\n";
+    std::fs::write(&source, format!("{before}\n{functions}")).unwrap();
+    let mut clang = clang();
+    clang.args(["-O1", "-fPIC", "-shared", "-fno-inline", "-fno-optimize-sibling-calls"]);
+    clang.arg("-fsanitize-coverage=func,trace-pc-guard,pc-table").args(link);
+    ok(clang.arg(source).arg("-o").arg(&out));
+    out
+}
+
+/// The low bits of XXH3 of `f0`, `names.c:local` and `one`, by the reference implementation.
+const CALLED: [usize; 3] = [37, 416, 5913];
+
+#[test]
+fn guards_with_addresses_set_the_bits_of_their_functions_live() {
+    for before in ["", "void later(void) {}\nint more(int n) { return n > 3 ? n * n : 1; }"] {
+        let (named, bench) = (Named::new(), Bench::new());
+        let library = library_of_functions(&bench, before, &[]);
+        let commands = [with("open", &library), "call 0 0 3".to_owned(), "say".to_owned()];
+        let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+        while_running(&named, Some("1024"), &commands, || assert_eq!(named.bits(), CALLED, "{before}"));
+    }
+}
+
+#[test]
+fn a_stripped_library_names_its_functions_as_far_as_it_can() {
+    let (named, bench) = (Named::new(), Bench::new());
+    let library = library_of_functions(&bench, "", &["-s"]);
+    let commands = [with("open", &library), "call 0 0 1".to_owned(), "say".to_owned()];
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    while_running(&named, Some("1024"), &commands, || {
+        let bits = named.bits();
+        assert_eq!(bits.len(), 3, "the local function has a bit by its place");
+        assert!(bits.contains(&416), "{bits:?}");
+    });
+}
+
+#[test]
+fn a_library_whose_functions_cannot_be_recorded_is_named() {
+    let (named, bench) = (Named::new(), Bench::new());
+    let library = bench.library("a", &Build::default());
+    let said = run(&named, None, &[&with("open", &library), "call 0 0 1"]);
+    assert!(said.contains("a.so") && said.contains("func,trace-pc-guard,pc-table"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }

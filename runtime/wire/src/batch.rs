@@ -405,4 +405,24 @@ mod tests {
         let short = mapping::memory_file(c"t", 10).unwrap();
         assert!(Batch::attach(short.as_fd()).is_err());
     }
+
+    proptest::proptest! {
+        /// What a mad child can do to the file: write anywhere in it.
+        #[test]
+        fn any_bytes_are_safe_as_a_batch(writes: Vec<(u32, u64)>, slot in 0..SLOTS + 2) {
+            let (_fd, batch) = Batch::create(4096).unwrap();
+            for (at, word) in writes {
+                let at = at as usize % (ARENA_AT / 8);
+                // SAFETY: the word lies within the mapping, which the test owns.
+                unsafe { batch.mapping.base().cast::<u64>().add(at).write(word) };
+            }
+            if let Some(verdict) = batch.verdict(slot, 10_000) {
+                proptest::prop_assert!(verdict.novel.is_none_or(|(edge, _)| (4096..10_000).contains(&edge)));
+            }
+            proptest::prop_assert!(batch.input(slot).is_none_or(|input| input.len() <= 4096));
+            proptest::prop_assert!(batch.crash().is_none_or(|crash| crash.frames.len() <= FRAMES));
+            batch.report();
+            batch.objects();
+        }
+    }
 }
