@@ -24,7 +24,7 @@ use super::executor::WorkerExecutor;
 use super::objective::FindingFeedback;
 use super::scheduler::FavouredScheduler;
 use super::seeds::Seed;
-use super::stage::{Acts, BatchStage, Kept};
+use super::stage::{Acts, BatchStage, Kept, Parts};
 use super::{Fuzzer, Manager, State, havoc, state};
 use crate::campaign::folder::{Entry, Folder, join, module_id};
 use crate::campaign::keeper::Keeper;
@@ -141,7 +141,8 @@ impl Engine {
     fn evaluate(&mut self, input: Vec<u8>) -> Result<bool, Failure> {
         let input = BytesInput::new(input);
         let Engine { fuzzer, executor, state, manager, stages, .. } = self;
-        stages.0.evaluate(fuzzer, executor, state, manager, &input).map_err(|e| told(executor, e))
+        let evaluated = stages.0.evaluate(&mut Parts { fuzzer, executor, state, manager }, &input);
+        evaluated.map_err(|e| told(executor, e))
     }
 
     /// Runs the seeds that no earlier session ran.

@@ -13,7 +13,6 @@ use libafl::stages::{Restartable, Stage};
 use libafl::state::{HasCorpus, HasCurrentTestcase, HasExecutions, HasRand, HasSolutions};
 use libafl::{Error, HasFeedback, HasScheduler};
 use libafl_bolts::rands::Rand;
-use std::num::NonZeroUsize;
 
 use super::executor::WorkerExecutor;
 use super::{Fuzzer, Havoc, Manager, State};
@@ -96,6 +95,46 @@ pub struct BatchStage<A> {
     batch: Vec<Seen>,
 }
 
+/// LibAFL's parts, as one visit borrows them.
+pub struct Parts<'a> {
+    /// Scheduler, feedback and objective.
+    pub fuzzer: &'a mut Fuzzer,
+    /// The worker and its observers.
+    pub executor: &'a mut WorkerExecutor,
+    /// Corpus, generator and counters.
+    pub state: &'a mut State,
+    /// Events, which go nowhere.
+    pub manager: &'a mut Manager,
+}
+
+/// One input that went through LibAFL's evaluate path.
+struct Evaluated {
+    observation: Observation,
+    parent: Option<CorpusId>,
+    /// Its number, when it was added to the corpus.
+    id: Option<CorpusId>,
+    new_edge: bool,
+}
+
+impl Parts<'_> {
+    fn evaluate(&mut self, input: &BytesInput, fresh: bool) -> Result<Evaluated, Error> {
+        let parent = *self.state.corpus().current();
+        let covered = self.fuzzer.feedback().history().covered();
+        self.executor.set_fresh(fresh);
+        let (result, id) = self.fuzzer.evaluate_input(self.state, self.executor, self.manager, input)?;
+        if result == ExecuteInputResult::Solution {
+            // LibAFL keeps solutions twice over and in memory; ours are on disk.
+            let solutions: Vec<CorpusId> = self.state.solutions().ids().collect();
+            for solution in solutions {
+                self.state.solutions_mut().remove(solution)?;
+            }
+        }
+        let observation = self.executor.take_observation().ok_or_else(|| Error::illegal_state("nothing was run"))?;
+        let new_edge = self.fuzzer.feedback().history().covered() > covered;
+        Ok(Evaluated { observation, parent, id, new_edge })
+    }
+}
+
 impl<A: Acts> BatchStage<A> {
     /// A stage that stops making mutants at `max_execs` executions.
     pub fn new(mutator: Havoc, acts: A, max_execs: Option<u64>) -> BatchStage<A> {
@@ -107,27 +146,13 @@ impl<A: Acts> BatchStage<A> {
     ///
     /// # Errors
     /// When the worker cannot go on or the input cannot be kept.
-    pub fn evaluate(
-        &mut self,
-        fuzzer: &mut Fuzzer,
-        executor: &mut WorkerExecutor,
-        state: &mut State,
-        manager: &mut Manager,
-        input: &BytesInput,
-    ) -> Result<bool, Error> {
-        let parent = *state.corpus().current();
-        executor.set_fresh(false);
-        let covered = fuzzer.feedback().history().covered();
-        let (result, id) = fuzzer.evaluate_input(state, executor, manager, input)?;
-        let observation = executor.take_observation().expect("the executor ran");
-        if let Some(first) = observation.evidence.as_deref() {
-            if !self.acts.is_known(first.raw) {
-                return self.confirm(fuzzer, executor, state, manager, input, &first.clone()).map(|()| false);
-            }
-            return Ok(false);
+    pub fn evaluate(&mut self, parts: &mut Parts<'_>, input: &BytesInput) -> Result<bool, Error> {
+        let evaluated = parts.evaluate(input, false)?;
+        match evaluated.observation.evidence.as_deref() {
+            Some(first) if self.acts.is_known(first.raw) => Ok(false),
+            Some(first) => self.confirm(parts, input, first).map(|()| false),
+            None => self.keep(parts, input, &evaluated),
         }
-        let new_edge = fuzzer.feedback().history().covered() > covered;
-        self.keep(executor, state, input, result, id, parent, &observation, new_edge)
     }
 
     fn make_mutants(&mut self, state: &mut State, energy: usize) -> Result<usize, Error> {
@@ -167,89 +192,56 @@ impl<A: Acts> BatchStage<A> {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        fuzzer: &mut Fuzzer,
-        executor: &mut WorkerExecutor,
-        state: &mut State,
-        manager: &mut Manager,
-        at: usize,
-    ) -> Result<(), Error> {
+    fn apply(&mut self, parts: &mut Parts<'_>, at: usize) -> Result<(), Error> {
         match std::mem::replace(&mut self.seen[at], Seen::Boring) {
             Seen::Boring => Ok(()),
+            // An earlier mutant of this visit brought it already.
+            Seen::Novel(hit) if !parts.fuzzer.feedback().history().is_novel(hit.0, hit.1) => Ok(()),
             Seen::Novel(hit) => {
-                if !fuzzer.feedback().history().is_novel(hit.0, hit.1) {
-                    // An earlier mutant of this visit brought it already.
-                    return Ok(());
-                }
                 let input = self.mutants[at].clone();
-                if !self.evaluate(fuzzer, executor, state, manager, &input)? && self.acts.fickle(hit) {
-                    fuzzer.feedback_mut().history_mut().silence(hit.0, hit.1);
+                if !self.evaluate(parts, &input)? && self.acts.fickle(hit) {
+                    parts.fuzzer.feedback_mut().history_mut().silence(hit.0, hit.1);
                 }
                 Ok(())
             }
+            Seen::Finding(first) if self.acts.is_known(first.raw) => Ok(()),
             Seen::Finding(first) => {
-                if self.acts.is_known(first.raw) {
-                    return Ok(());
-                }
                 let input = self.mutants[at].clone();
-                self.confirm(fuzzer, executor, state, manager, &input, &first)
+                self.confirm(parts, &input, &first)
             }
         }
     }
 
     /// Runs a finding again in a fresh child, and keeps it whatever that shows.
-    fn confirm(
-        &mut self,
-        fuzzer: &mut Fuzzer,
-        executor: &mut WorkerExecutor,
-        state: &mut State,
-        manager: &mut Manager,
-        input: &BytesInput,
-        first: &Evidence,
-    ) -> Result<(), Error> {
-        let parent = *state.corpus().current();
-        executor.set_fresh(true);
-        let covered = fuzzer.feedback().history().covered();
-        let (result, id) = fuzzer.evaluate_input(state, executor, manager, input)?;
-        executor.set_fresh(false);
-        // LibAFL keeps solutions twice over and in memory; ours are on disk.
-        let solutions: Vec<CorpusId> = state.solutions().ids().collect();
-        for solution in solutions {
-            state.solutions_mut().remove(solution)?;
-        }
-        let again = executor.take_observation().expect("the executor ran");
-        let hits = executor.touched().hits().to_vec();
-        let execs = *state.executions();
-        let modules = executor.worker().modules();
-        let input_bytes = input.mutator_bytes();
-        self.acts.found(Found { input: input_bytes, first, again: &again, hits: &hits, parent, execs, modules })?;
-        if again.evidence.is_none() {
-            let new_edge = fuzzer.feedback().history().covered() > covered;
-            self.keep(executor, state, input, result, id, parent, &again, new_edge)?;
-        }
-        Ok(())
+    fn confirm(&mut self, parts: &mut Parts<'_>, input: &BytesInput, first: &Evidence) -> Result<(), Error> {
+        let evaluated = parts.evaluate(input, true)?;
+        let hits = parts.executor.touched().hits().to_vec();
+        self.acts.found(Found {
+            input: input.mutator_bytes(),
+            first,
+            again: &evaluated.observation,
+            hits: &hits,
+            parent: evaluated.parent,
+            execs: *parts.state.executions(),
+            modules: parts.executor.worker().modules(),
+        })?;
+        self.keep(parts, input, &evaluated).map(|_| ())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one call's worth of LibAFL's parts")]
-    fn keep(
-        &mut self,
-        executor: &mut WorkerExecutor,
-        state: &State,
-        input: &BytesInput,
-        result: ExecuteInputResult,
-        id: Option<CorpusId>,
-        parent: Option<CorpusId>,
-        observation: &Observation,
-        new_edge: bool,
-    ) -> Result<bool, Error> {
-        let (ExecuteInputResult::Corpus, Some(id)) = (result, id) else { return Ok(false) };
-        let mut hits = executor.touched().hits().to_vec();
+    fn keep(&mut self, parts: &mut Parts<'_>, input: &BytesInput, evaluated: &Evaluated) -> Result<bool, Error> {
+        let Some(id) = evaluated.id else { return Ok(false) };
+        let mut hits = parts.executor.touched().hits().to_vec();
         hits.sort_unstable();
-        let (nanos, execs) = (observation.nanos, *state.executions());
-        let modules = executor.worker().modules();
-        let input = input.mutator_bytes();
-        self.acts.kept(Kept { id, parent, input, hits: &hits, nanos, execs, new_edge, modules })?;
+        self.acts.kept(Kept {
+            id,
+            parent: evaluated.parent,
+            input: input.mutator_bytes(),
+            hits: &hits,
+            nanos: evaluated.observation.nanos,
+            execs: *parts.state.executions(),
+            new_edge: evaluated.new_edge,
+            modules: parts.executor.worker().modules(),
+        })?;
         Ok(true)
     }
 }
@@ -265,13 +257,14 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         let current = state.current_corpus_id()?.ok_or_else(|| Error::illegal_state("no testcase is scheduled"))?;
         let (favoured, fuzzed) = fuzzer.scheduler().standing(current);
         let most = VISIT * (1 + usize::from(favoured)) * (1 + usize::from(!fuzzed));
-        let energy = VISIT / 2 + state.rand_mut().below(NonZeroUsize::new(most).expect("VISIT is not 0"));
+        let energy = VISIT / 2 + state.rand_mut().below_or_zero(most);
         let count = self.make_mutants(state, energy)?;
         self.run_mutants(executor, state, count)?;
+        let mut parts = Parts { fuzzer, executor, state, manager };
         for at in 0..self.seen.len() {
-            self.apply(fuzzer, executor, state, manager, at)?;
+            self.apply(&mut parts, at)?;
         }
-        fuzzer.scheduler_mut().mark_fuzzed(current);
+        parts.fuzzer.scheduler_mut().mark_fuzzed(current);
         Ok(())
     }
 }
