@@ -1,7 +1,8 @@
-// The target kills the process that forked it: that costs a server, which is started anew, not the campaign.
+// The target kills the process that forked it, and dies with it: that costs a server, which is started anew, not the
+// campaign, and the input that did it is a finding like another.
 //
 // start: "k."
-// expect: found=nothing within=20000
+// expect: found=signal within=20000
 #include "plain.h"
 
 #include <csignal>
@@ -9,7 +10,10 @@
 
 void run(const uint8_t *data, size_t len) {
   if (at(data, len, 0) == 'k')
-    if (at(data, len, 1) == 'p') kill(getppid(), SIGKILL);
+    if (at(data, len, 1) == 'p') {
+      kill(getppid(), SIGKILL);
+      for (;;) pause();
+    }
 }
 
 PUZZLE(kills_parent)
