@@ -49,6 +49,15 @@ target_link_libraries(tiny PRIVATE memcov)
 install(TARGETS tiny DESTINATION .)
 """
 
+NAMES = 'extern "C" int one() { return 1; }\nextern "C" int two() { return 2; }\n'
+FUNCTIONS = """\
+cmake_minimum_required(VERSION 3.18)
+project(names LANGUAGES CXX)
+find_package(hitmap REQUIRED)
+add_library(names SHARED names.cpp)
+target_link_libraries(names PRIVATE hitmap::functions)
+"""
+
 SCRIPT = """\
 import sys
 sys.modules["hitmap"] = None
@@ -89,6 +98,25 @@ def test_a_runtime_can_be_named(cmake, tmp_path):
     built = cmake(EXAMPLES / "memcov-multiprocessing", CONFIG, f"-DHITMAP_RUNTIME={copy}")
     needed = run("ldd", built / "libmodel.so").stdout
     assert str(copy) in needed
+
+
+def test_functions_are_recorded_live_for_llvm_covmaps_readers(cmake, tmp_path):
+    # The ids hang on the names: another function before them, and another build, change nothing.
+    seen = []
+    for before in ("", "int earlier(int n) { return n > 3 ? n : 3; }\n"):
+        source = tmp_path / f"source{len(seen)}"
+        source.mkdir()
+        (source / "CMakeLists.txt").write_text(FUNCTIONS)
+        (source / "names.cpp").write_text(before + NAMES)
+        library = cmake(source, CONFIG) / "libnames.so"
+        name = f"/hitmap-cmake-{os.getpid()}-{len(seen)}"
+        script = (f"import ctypes; lib = ctypes.CDLL({str(library)!r}); lib.two(); "
+                  f"print(open('/dev/shm{name}', 'rb').read().hex())")
+        done = run(sys.executable, "-c", script,
+                   env={**os.environ, "LLVM_COVMAP_SHM_NAME": name, "LLVM_COVMAP_SHM_SIZE": "1024"})
+        assert done.stderr == "" and not os.path.exists(f"/dev/shm{name}")
+        seen.append(bytes.fromhex(done.stdout))
+    assert seen[0] == seen[1] and sum(byte.bit_count() for byte in seen[0]) == 1
 
 
 def test_the_cpp_example_tells_what_is_new(cmake):
