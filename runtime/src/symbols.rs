@@ -48,7 +48,9 @@ fn each_function(file: &[u8], mut visit: impl FnMut(u64, bool, Name)) -> Option<
     for symbol in symbols.chunks_exact(24) {
         let text = strings.get(number(symbol, 0, 4)? as usize..)?;
         let name = &text[..text.iter().position(|byte| *byte == 0)?];
-        let (kind, local) = (symbol[4] & 15, symbol[4] >> 4 == 0);
+        // The linker makes hidden symbols local, and they may stand behind any source file's: their
+        // names are unique without it.
+        let (kind, local) = (symbol[4] & 15, symbol[4] >> 4 == 0 && symbol[5] & 3 == 0);
         let defined = number(symbol, 6, 2)? != 0;
         if kind == FILE {
             source = name;
