@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RT     := harness-python/python/hitmap/_rt
 RUST   := Cargo.toml Cargo.lock $(shell find runtime observers fuzzer harness-python/src harness-python/Cargo.toml \
-            -name '*.rs' -o -name '*.toml' -o -name '*.h' -o -name '*.c' -o -name '*.ld')
+            -name '*.rs' -o -name '*.toml' -o -name '*.h' -o -name '*.c' -o -name '*.ld' -o -name '*.cmake')
 FACE   := harness-python/pyproject.toml $(shell find harness-python/python -name '*.py' -o -name '*.pyi')
 
 DEMO_SECONDS ?= 60
@@ -70,7 +70,7 @@ test-rust: system
 	cargo test --workspace --locked --quiet
 
 test-python: $(VENV)/hitmap
-	$(BIN)/python -m pytest -q harness-python/tests tests
+	$(BIN)/python -m pytest -q harness-python/tests tests benches
 
 # ---- make bench, make lint ---------------------------------------------------------------------
 

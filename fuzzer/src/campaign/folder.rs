@@ -12,7 +12,7 @@ use hitmap_observers::observer::Hit;
 use hitmap_observers::snapshot::{FeatureLog, FeatureRecord, Hits, ModuleHits, ModuleId};
 use hitmap_wire::modules::Module;
 
-use super::names;
+use super::{making, names};
 use crate::error::Failure;
 
 /// AFL++'s folders, and ours beside them.
@@ -62,6 +62,7 @@ impl Folder {
         let log = FeatureLog::resume(path.join("features.hitmap"), |_, record| {
             records.insert(record.name.clone(), record);
         });
+        super::sweep_temporaries(&path);
         let (log, repair) = log.map_err(|e| Failure::usage(e.to_string()))?;
         let mut entries = Vec::new();
         for name in queue_names(&path).map_err(Failure::file("cannot read", &path.join("queue")))? {
@@ -93,7 +94,7 @@ impl Folder {
     /// # Errors
     /// What the file system reports.
     pub fn keep_input(&self, name: &str, input: &[u8]) -> io::Result<()> {
-        let making = self.path.join(".making");
+        let making = self.path.join(making("input"));
         std::fs::write(&making, input)?;
         std::fs::rename(making, self.path.join("queue").join(name))
     }
@@ -128,7 +129,7 @@ impl Folder {
                  Reports, stacks and the command that replays each are in ../../findings/.\n",
             )?;
         }
-        let making = self.path.join(".making");
+        let making = self.path.join(making("input"));
         std::fs::write(&making, input)?;
         std::fs::rename(making, self.path.join(folder).join(name))
     }

@@ -147,7 +147,8 @@ impl Keeper {
 
     /// Takes over what the loop knows better.
     pub fn note(&mut self, history: &History, modules: &[Module], scheduled: Option<CorpusId>) {
-        self.stats.edges = history.covered();
+        let only_findings = self.of_findings.keys().filter(|edge| history.class(**edge) == 0).count();
+        self.stats.edges = history.covered() + only_findings as u64;
         self.stats.total_edges = modules.iter().filter(|m| !m.is_refused()).map(|m| u64::from(m.edges)).sum();
         self.stats.cur_item = scheduled.and_then(|id| self.entries.get(&id)).map_or(0, |e| e.number);
         self.stats.unstable_edges = self.fickle.iter().filter(|(_, n)| **n >= FICKLE).count();
@@ -167,7 +168,8 @@ impl Keeper {
     pub fn save(&mut self, history: &History, modules: &[Module]) -> Result<(), Error> {
         self.last_save = Instant::now();
         self.stats.run_time = self.earlier + self.began.elapsed().as_secs_f64();
-        self.stats.write(self.folder.path(), &self.settings.harness, &self.settings.command())?;
+        let written = self.stats.write(self.folder.path(), &self.settings.harness, &self.settings.command());
+        written.map_err(|e| self.lost(&e))?;
         let class = |edge: u32| history.class(edge).max(self.of_findings.get(&edge).copied().unwrap_or(0));
         let all: Vec<Hit> = modules
             .iter()
@@ -178,8 +180,7 @@ impl Keeper {
             .collect();
         let path = self.folder.path().join("coverage.hitmap");
         self.snapshot(&all, modules).and_then(|s| s.save(path).map_err(|e| Error::unknown(e.to_string())))?;
-        self.folder.sync()?;
-        Ok(())
+        self.folder.sync().map_err(|e| self.lost(&e))
     }
 
     fn snapshot(&self, hits: &[Hit], modules: &[Module]) -> Result<Snapshot, Error> {
@@ -202,6 +203,15 @@ impl Keeper {
     pub fn reached_by_finding(&mut self, edge: u32, class: u8) {
         let old = self.of_findings.entry(edge).or_insert(0);
         *old = (*old).max(class);
+    }
+
+    /// The campaign folder cannot be written any more.
+    fn lost(&self, why: &std::io::Error) -> Error {
+        let out = self.settings.out.display();
+        Error::unknown(format!(
+            "cannot write to {out}: {why}; what is there is whole, so mend that (free some space?) and go on with the \
+             same command"
+        ))
     }
 
     fn number_of(&self, parent: Option<CorpusId>) -> Option<usize> {
@@ -227,7 +237,7 @@ impl Acts for Keeper {
                     Origin::Seed(_) => {}
                 }
                 let name = names::queue(self.next_number, &origin, millis, execs, new.new_edge);
-                self.folder.keep_input(&name, new.input)?;
+                self.folder.keep_input(&name, new.input).map_err(|e| self.lost(&e))?;
                 (self.next_number, name)
             }
         };
@@ -242,7 +252,7 @@ impl Acts for Keeper {
             len: new.input.len() as u32,
             ..FeatureRecord::default()
         };
-        self.folder.record(record, new.hits, new.modules)?;
+        self.folder.record(record, new.hits, new.modules).map_err(|e| self.lost(&e))?;
         self.next_number = self.next_number.max(number + 1);
         self.entries.insert(new.id, Known { number, name, depth });
         self.stats.corpus = self.entries.len();
@@ -277,12 +287,13 @@ impl Acts for Keeper {
         let (outcome, signal) = (told.outcome, told.signal);
         let title = report.title.clone();
         let described = Described { report, traceback };
-        let (path, new) = save(&findings, described, found.input, Some(&coverage), &self.settings.hitmap)?;
+        let (path, new) = save(&findings, described, found.input, Some(&coverage), &self.settings.hitmap)
+            .map_err(|e| self.lost(&e))?;
         if new {
             let hang = outcome == Outcome::Timeout;
             let (kind, id) = if hang { ("hangs", self.stats.hangs) } else { ("crashes", self.stats.crashes) };
             let name = names::finding(id, signal, self.number_of(found.parent), self.millis(), execs);
-            self.folder.keep_finding(kind, &name, found.input)?;
+            self.folder.keep_finding(kind, &name, found.input).map_err(|e| self.lost(&e))?;
             if hang {
                 (self.stats.hangs, self.stats.last.2) = (id + 1, unix_time());
             } else {

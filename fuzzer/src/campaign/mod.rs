@@ -20,15 +20,59 @@ use std::path::Path;
 /// # Errors
 /// What the file system reports.
 pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let making = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let making = path.with_file_name(making(&path.file_name().unwrap_or_default().to_string_lossy()));
     let mut file = std::fs::File::create(&making)?;
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&making, path)
 }
 
+/// The name under which this process writes what will be called `name`.
+pub fn making(name: &str) -> String {
+    format!(".making-{}-{name}", std::process::id())
+}
+
+/// Removes what killed processes were just writing into `folder`. What a living one writes stays.
+pub fn sweep_temporaries(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !is_left_over(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        let path = entry.path();
+        // What cannot be removed does no harm: nothing reads these names.
+        let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    }
+}
+
+/// `.making-PID-…` is ours, `.hitmap-PID-….tmp` a snapshot's.
+fn is_left_over(name: &str) -> bool {
+    let rest = name.strip_prefix(".making-").or_else(|| name.strip_prefix(".hitmap-"));
+    let writer: Option<i32> = rest.and_then(|rest| rest.split('-').next()?.parse().ok());
+    // SAFETY: signal 0 only asks whether the process is there.
+    writer.is_some_and(|pid| pid > 0 && unsafe { libc::kill(pid, 0) } < 0)
+}
+
 /// Seconds since 1970.
 pub fn unix_time() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_dead_processes_left_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        for name in [".git", &making("x"), &format!(".making-{dead}-x"), &format!(".hitmap-{dead}-1.tmp")] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        sweep_temporaries(folder.path());
+        let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".git".to_string(), making("x")]);
+    }
 }

@@ -95,10 +95,10 @@ fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
     let by_clock = crate::campaign::unix_time() ^ u64::from(std::process::id()) << 32;
     Ok(Settings {
         harness: absolute_harness(&typed.harness)?,
-        seeds: typed.seeds,
-        out: typed.out,
+        seeds: typed.seeds.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
+        out: absolute(&typed.out)?,
         workers: typed.workers.into(),
-        dictionaries: typed.dictionaries,
+        dictionaries: typed.dictionaries.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
         timeout_ms: typed.timeout_ms,
         memory_mb: typed.memory_mb,
         runs_per_child: match typed.isolation {
@@ -123,15 +123,14 @@ pub fn as_typed(front: &Front) -> String {
     let script =
         words.strip_suffix(" -m hitmap").and_then(|python| Path::new(python).parent()).map(|p| p.join("hitmap"));
     match script {
-        Some(script) if script.is_file() => relative(&script).to_string_lossy().into_owned(),
+        Some(script) if script.is_file() => script.to_string_lossy().into_owned(),
         _ => words,
     }
 }
 
-/// A path below the current folder without that folder's name.
-fn relative(path: &Path) -> PathBuf {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here).map(Path::to_path_buf).unwrap_or_else(|_| path.into())
+/// A path that means the same from every folder: commands that are printed work anywhere.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
 }
 
 /// `FILE.py[:NAME]` with the file's absolute path, so that a campaign knows its harness again.

@@ -248,7 +248,7 @@ impl Engine {
 /// `fuzzer_setup` and `cmdline`, by which afl-whatsup and casr-afl know an instance.
 fn write_setup(folder: &Path, settings: &Settings) -> Result<(), Failure> {
     let setup = format!("# command line:\n{}\n", settings.command());
-    for (name, text) in [("fuzzer_setup", setup), ("cmdline", settings.harness.replace(' ', "\n") + "\n")] {
+    for (name, text) in [("fuzzer_setup", setup), ("cmdline", format!("{}\n", settings.harness))] {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(Failure::file("cannot write", &path))?;
     }
@@ -327,11 +327,11 @@ mod tests {
     #[test]
     fn findings_are_kept_and_fuzzing_goes_on() {
         let out = tempfile::tempdir().unwrap();
-        let engine = session(out.path(), vec![64], 60_000, false);
+        let engine = session(out.path(), vec![64], 300_000, false);
         let findings = crate::finding::save::all(&out.path().join("findings")).unwrap();
         let kinds: Vec<&str> = findings.iter().map(|f| f.kind.as_str()).collect();
         assert!(kinds.contains(&"signal") && kinds.contains(&"exception"), "{kinds:?}");
-        assert!(*engine.state.executions() >= 60_000);
+        assert!(*engine.state.executions() >= 300_000);
     }
 
     #[test]

@@ -43,6 +43,19 @@ struct Entry {
     edges: Vec<u32>,
     favoured: bool,
     fuzzed: bool,
+    /// Visits in a row that brought nothing.
+    barren: u32,
+}
+
+/// What a visit to an entry depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It belongs to the small set that covers every edge.
+    pub favoured: bool,
+    /// It had its turn before.
+    pub fuzzed: bool,
+    /// Visits in a row that brought nothing.
+    pub barren: u32,
 }
 
 /// Walks the queue, preferring a small set that covers every edge.
@@ -77,18 +90,20 @@ impl FavouredScheduler {
         (self.waiting, self.entries.iter().filter(|e| !e.fuzzed).count())
     }
 
-    /// Whether the entry is favoured, and whether it had its turn before.
-    pub fn standing(&self, id: CorpusId) -> (bool, bool) {
-        self.entries.iter().rfind(|e| e.id == id).map_or((false, false), |e| (e.favoured, e.fuzzed))
+    /// What a visit to the entry depends on.
+    pub fn standing(&self, id: CorpusId) -> Standing {
+        let entry = self.entries.iter().rfind(|e| e.id == id);
+        entry.map_or_else(Standing::default, |e| Standing { favoured: e.favoured, fuzzed: e.fuzzed, barren: e.barren })
     }
 
-    /// The entry's turn is over.
-    pub fn mark_fuzzed(&mut self, id: CorpusId) {
+    /// The entry's turn is over; `brought` says whether it added to the corpus.
+    pub fn mark_fuzzed(&mut self, id: CorpusId, brought: bool) {
         if let Some(entry) = self.entries.iter_mut().rfind(|e| e.id == id) {
             if entry.favoured && !entry.fuzzed {
                 self.waiting = self.waiting.saturating_sub(1);
             }
             entry.fuzzed = true;
+            entry.barren = if brought { 0 } else { entry.barren + 1 };
         }
     }
 
@@ -135,7 +150,7 @@ impl Scheduler<BytesInput, State> for FavouredScheduler {
                 *best = Best { entry, cost };
             }
         }
-        self.entries.push(Entry { id, edges, favoured: false, fuzzed: false });
+        self.entries.push(Entry { id, edges, favoured: false, fuzzed: false, barren: 0 });
         self.stale = true;
         Ok(())
     }

@@ -16,16 +16,19 @@ pub struct Seed {
     pub input: Vec<u8>,
 }
 
-/// Reads seed files, in the order of their paths; too long ones are cut to `max_len`.
+/// Reads seed files, in the order of their paths; too long ones are cut to `max_len`. Says how many
+/// were.
 ///
 /// # Errors
 /// When a folder is missing or has no files.
-pub fn read_seeds(settings: &Settings) -> Result<Vec<Seed>, Failure> {
+pub fn read_seeds(settings: &Settings) -> Result<(Vec<Seed>, usize), Failure> {
     let mut seeds = Vec::new();
+    let mut cut = 0;
     for path in &settings.seeds {
         let before = seeds.len();
         for file in files_below(path)? {
             let mut input = std::fs::read(&file).map_err(Failure::file("cannot read", &file))?;
+            cut += usize::from(input.len() > settings.max_len);
             input.truncate(settings.max_len);
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             seeds.push(Seed { name, input });
@@ -42,7 +45,7 @@ pub fn read_seeds(settings: &Settings) -> Result<Vec<Seed>, Failure> {
         seeds =
             [&b""[..], b"0", b"a", b" "].iter().map(|s| Seed { name: "builtin".into(), input: s.to_vec() }).collect();
     }
-    Ok(seeds)
+    Ok((seeds, cut))
 }
 
 fn files_below(path: &Path) -> Result<Vec<PathBuf>, Failure> {

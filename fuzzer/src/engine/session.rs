@@ -30,7 +30,7 @@ use crate::worker::process::ProcessWorker;
 /// # Errors
 /// With a message for the user.
 pub fn run(settings: &Settings, index: usize, stop: Arc<AtomicBool>) -> Result<bool, Failure> {
-    let seeds = read_seeds(settings)?;
+    let (seeds, cut) = read_seeds(settings)?;
     let tokens = read_tokens(&settings.dictionaries)?;
     let earlier = Manifest::open(&settings.out)?;
     if let Some(manifest) = &earlier {
@@ -53,6 +53,9 @@ pub fn run(settings: &Settings, index: usize, stop: Arc<AtomicBool>) -> Result<b
         prove_instrumented(&mut worker, &seeds, settings)?;
     }
     let mut notes = notes(&worker);
+    if cut > 0 {
+        notes.push(format!("{cut} seeds are longer than --max-len {} and were cut", settings.max_len));
+    }
 
     let mut engine = Engine::open(settings, index, manifest, history, Box::new(worker), tokens, stop)?;
     notes.append(&mut engine.notes);

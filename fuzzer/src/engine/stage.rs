@@ -15,12 +15,19 @@ use libafl::{Error, HasFeedback, HasScheduler};
 use libafl_bolts::rands::Rand;
 
 use super::executor::WorkerExecutor;
+use super::scheduler::Standing;
 use super::{Fuzzer, Havoc, Manager, State};
 use crate::worker::{Evidence, Observation, Seen};
 use hitmap_wire::modules::Module;
 
-/// Mutants a visit makes at the least.
+/// The measure of a visit, in mutants. A favoured entry and one that was never visited get more.
 const VISIT: usize = 128;
+/// A visit doubles with every one before it that brought nothing, up to this power: what is left to
+/// find there takes many tries, and long visits cost fewer wake-ups.
+const PATIENCE: u32 = 2;
+/// How long a visit may take, in nanoseconds, when time may decide at all: what it finds is kept when
+/// it ends.
+const LONGEST: f64 = 1e9;
 
 /// What the engine does about its decisions: the one place that touches disk and reports.
 pub trait Acts {
@@ -155,6 +162,18 @@ impl<A: Acts> BatchStage<A> {
         }
     }
 
+    /// How many mutants a visit makes. Under a budget in executions the generator alone decides, so
+    /// that the same seed makes the same queue.
+    fn energy(&self, standing: Standing, state: &mut State, executor: &mut WorkerExecutor) -> usize {
+        let most = VISIT * (1 + usize::from(standing.favoured)) * (1 + usize::from(!standing.fuzzed));
+        let energy = (VISIT / 2 + state.rand_mut().below_or_zero(most)) << standing.barren.min(PATIENCE);
+        let pace = executor.worker().nanos_per_run();
+        if self.max_execs.is_some() || pace <= 0.0 {
+            return energy;
+        }
+        energy.min((LONGEST / pace) as usize).max(16)
+    }
+
     fn make_mutants(&mut self, state: &mut State, energy: usize) -> Result<usize, Error> {
         let parent = state.current_input_cloned()?;
         let left = self.max_execs.map_or(u64::MAX, |max| max.saturating_sub(*state.executions()));
@@ -255,16 +274,16 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         manager: &mut Manager,
     ) -> Result<(), Error> {
         let current = state.current_corpus_id()?.ok_or_else(|| Error::illegal_state("no testcase is scheduled"))?;
-        let (favoured, fuzzed) = fuzzer.scheduler().standing(current);
-        let most = VISIT * (1 + usize::from(favoured)) * (1 + usize::from(!fuzzed));
-        let energy = VISIT / 2 + state.rand_mut().below_or_zero(most);
+        let energy = self.energy(fuzzer.scheduler().standing(current), state, executor);
+        let kept = state.corpus().count();
         let count = self.make_mutants(state, energy)?;
         self.run_mutants(executor, state, count)?;
         let mut parts = Parts { fuzzer, executor, state, manager };
         for at in 0..self.seen.len() {
             self.apply(&mut parts, at)?;
         }
-        parts.fuzzer.scheduler_mut().mark_fuzzed(current);
+        let brought = parts.state.corpus().count() > kept;
+        parts.fuzzer.scheduler_mut().mark_fuzzed(current, brought);
         Ok(())
     }
 }

@@ -77,7 +77,7 @@ pub fn describe(evidence: &Evidence, symbolizer: &mut Symbolizer, modules: &[Mod
     };
     let at = place.map(|f| format!(" in {}{}", shorten(&f.function), location(f))).unwrap_or_default();
     let words = said.as_deref().map(|w| format!(": {w}")).unwrap_or_default();
-    let title = format!("{what}{at}{words}");
+    let title = one_line(&format!("{what}{at}{words}"));
     let key = key(evidence, &frames, place, &python_frames, &exception.title, said.as_deref());
     let report = Report {
         kind: evidence.outcome.word().into(),
@@ -172,6 +172,18 @@ fn location(frame: &Frame) -> String {
     if frame.file.is_empty() { String::new() } else { format!(" ({}:{})", base(&frame.file), frame.line) }
 }
 
+/// What an exception says can hold whatever the input held: escapes for the terminal, line ends,
+/// megabytes.
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 240;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut line: String = text.chars().take(LONGEST).map(plain).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
 /// Template arguments make names unreadable; a title keeps the head.
 fn shorten(function: &str) -> String {
     let mut name: String = function.chars().take(100).collect();
@@ -192,7 +204,9 @@ fn is_system(frame: &Frame) -> bool {
 fn is_telling(frame: &Frame) -> bool {
     let name = base(&frame.module);
     let plumbing = name.starts_with("_native.") || name.starts_with("_ctypes.");
-    !frame.function.is_empty() && !is_system(frame) && !is_interpreter(frame) && !plumbing
+    // What the compiler puts between a throw and std::terminate.
+    let compilers = frame.function.starts_with("__clang_call_terminate");
+    !frame.function.is_empty() && !compilers && !is_system(frame) && !is_interpreter(frame) && !plumbing
 }
 
 fn is_interpreter(frame: &Frame) -> bool {
@@ -313,6 +327,12 @@ mod tests {
         let a = [frame("inner", 3, "/x/lib.so"), frame("outer", 9, "/x/lib.so")];
         let b = [frame("other", 5, "/x/lib.so"), frame("outer", 9, "/x/lib.so")];
         assert_eq!(key_of(Outcome::Timeout, &a), key_of(Outcome::Timeout, &b));
+    }
+
+    #[test]
+    fn titles_are_one_short_line() {
+        assert_eq!(one_line("a\n\x1b[31mb"), "a  [31mb");
+        assert_eq!(one_line(&"x".repeat(5_000_000)).chars().count(), 241);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn save(
     report.input = folder.join("input").to_string_lossy().into_owned();
     report.input_len = input.len();
     report.replay = format!("{hitmap} replay {}", shell_quote(&report.input));
-    let making = findings.join(format!(".making-{}-{}", std::process::id(), report.signature));
+    let making = findings.join(crate::campaign::making(&report.signature));
     std::fs::create_dir_all(&making)?;
     std::fs::write(making.join("input"), input)?;
     std::fs::write(making.join("report.json"), serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;

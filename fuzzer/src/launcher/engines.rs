@@ -65,10 +65,13 @@ impl Engines {
             .env("PYTHONSAFEPATH", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        // SAFETY: between fork and exec only `prctl` is called, which is async-signal-safe.
+        // SAFETY: between fork and exec only `prctl` and `signal` are called, which are
+        // async-signal-safe.
         unsafe {
             command.pre_exec(|| {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                // Until the engine listens for it, Ctrl-C would end it somewhere in Python's imports.
+                libc::signal(libc::SIGINT, libc::SIG_IGN);
                 Ok(())
             });
         }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use hitmap_observers::snapshot::Snapshot;
 
+use crate::campaign::sweep_temporaries;
 use crate::error::{Failure, exit};
 use crate::settings::Settings;
 use engines::{Engines, Event};
@@ -26,6 +27,8 @@ use screen::Screen;
 const MERGE_EVERY: Duration = Duration::from_secs(5);
 /// How long engines may take to save and end when they are asked to stop.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// How often engines are asked to stop.
+const ASK_EVERY: Duration = Duration::from_millis(300);
 /// An engine that dies this often is a bug of ours, not bad luck.
 const DEATHS: usize = 10;
 
@@ -50,6 +53,10 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
     engines.start(0)?;
     let mut merged = Instant::now();
     let mut told_to_stop: Option<Instant> = None;
+    let mut asked = began;
+    for folder in [settings.out.clone(), settings.out.join("findings")] {
+        sweep_temporaries(&folder);
+    }
     if let Some(damage) = set_damaged_aside(&settings.out)? {
         screen.note(&damage);
     }
@@ -80,19 +87,26 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
                     engines.stop();
                     return Err(Failure::internal(format!("engine w{index} died again and again, last by {how}")));
                 }
-                if told_to_stop.is_none() && session.ready {
+                if told_to_stop.is_some() {
+                    continue;
+                }
+                if session.ready {
                     screen.note(&format!("engine w{index} died ({how}); it is started again and takes up its folder"));
                     engines.start(index)?;
-                } else if !session.ready {
+                } else {
                     return Err(Failure::internal(format!("the engine died before it was ready ({how})")));
                 }
             }
             Some(Event::Over) => break,
         }
-        if stop.load(Ordering::Relaxed) && told_to_stop.is_none() {
-            told_to_stop = Some(Instant::now());
+        if stop.load(Ordering::Relaxed) {
+            // Again and again: an engine that is just starting does not listen yet.
             session.interrupted = true;
-            engines.stop();
+            if told_to_stop.is_none() || asked.elapsed() > ASK_EVERY {
+                engines.stop();
+                asked = Instant::now();
+            }
+            told_to_stop.get_or_insert_with(Instant::now);
         }
         if told_to_stop.is_some_and(|at| at.elapsed() > FAREWELL) {
             engines.kill();

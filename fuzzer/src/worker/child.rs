@@ -15,6 +15,9 @@ use super::server::{Ended, Server};
 /// How long a child that was asked to abort may take to leave its stacks, before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(1000);
 
+/// How often a child is weighed between batches.
+const WEIGH_EVERY: Duration = Duration::from_millis(20);
+
 /// How a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchEnd {
@@ -35,12 +38,13 @@ pub struct Child {
     /// Inputs it has run.
     pub runs: u64,
     resident_at_start: u64,
+    weighed: Instant,
 }
 
 impl Child {
     /// Takes charge of a child that was just forked.
     pub fn new(pid: i32) -> Child {
-        Child { pid, runs: 0, resident_at_start: resident_kib(pid).unwrap_or(0) }
+        Child { pid, runs: 0, resident_at_start: resident_kib(pid).unwrap_or(0), weighed: Instant::now() }
     }
 
     /// Wakes the child and waits until it is through, dead, or past a limit.
@@ -59,9 +63,10 @@ impl Child {
                     return Ok(BatchEnd::Done);
                 }
                 Woken::Control => {
-                    return match server.wait_exited(Duration::ZERO)? {
-                        Some(ended) => Ok(BatchEnd::Died(ended)),
-                        None => Err(WorkerError::Broken("spoke out of turn".into())),
+                    return match server.wait_exited(Duration::ZERO) {
+                        Ok(Some(ended)) => Ok(BatchEnd::Died(ended)),
+                        Ok(None) => Err(WorkerError::Broken("spoke out of turn".into())),
+                        Err(_) => Ok(BatchEnd::Died(Ended::WithServer)),
                     };
                 }
                 Woken::Nobody => {}
@@ -87,9 +92,20 @@ impl Child {
             && resident_kib(self.pid).is_some_and(|now| now > self.resident_at_start + limits.memory_mb * 1024)
     }
 
+    /// The same between batches, looked up now and then: a look costs as much as a wake-up.
+    pub fn has_grown(&mut self, limits: &Limits) -> bool {
+        if self.weighed.elapsed() < WEIGH_EVERY {
+            return false;
+        }
+        self.weighed = Instant::now();
+        self.is_over_memory(limits)
+    }
+
     /// Ends the child: first so that it leaves its stacks, then for sure.
     fn end(&self, server: &Server) -> Result<(), WorkerError> {
         server.kill(libc::SIGABRT)?;
+        // A target that stopped itself hears nothing before it goes on.
+        server.kill(libc::SIGCONT)?;
         if server.wait_exited(LAST_WORDS)?.is_none() {
             self.kill(server)?;
         }

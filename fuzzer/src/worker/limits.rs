@@ -15,7 +15,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { timeout: Duration::from_millis(1000), memory_mb: 2048, runs_per_child: 100_000 }
+        Limits { timeout: Duration::from_millis(1000), memory_mb: 2048, runs_per_child: 1_000_000 }
     }
 }
 

@@ -113,6 +113,11 @@ pub trait Worker {
     /// The libraries that have been seen so far, in order of their numbers.
     fn modules(&self) -> &[Module];
 
+    /// What an input takes lately; 0 when that is not known. Only for what may depend on time.
+    fn nanos_per_run(&self) -> f64 {
+        0.0
+    }
+
     /// Threads that were alive when the harness had been imported, besides the main one.
     fn threads(&self) -> u64 {
         0

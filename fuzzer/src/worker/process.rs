@@ -89,7 +89,8 @@ impl ProcessWorker {
 
     /// The present child, forked when there is none.
     fn child(&mut self) -> Result<(), WorkerError> {
-        if self.child.as_ref().is_some_and(|c| c.runs >= self.limits.runs_per_child || c.is_over_memory(&self.limits)) {
+        let limits = self.limits;
+        if self.child.as_mut().is_some_and(|c| c.runs >= limits.runs_per_child || c.has_grown(&limits)) {
             self.retire()?;
         }
         if self.child.is_none() {
@@ -163,6 +164,9 @@ impl ProcessWorker {
         if end != BatchEnd::Done {
             self.child = None;
         }
+        if end == BatchEnd::Died(Ended::WithServer) {
+            self.restart()?;
+        }
         self.commit_modules()?;
         Ok((count, end))
     }
@@ -212,6 +216,7 @@ impl ProcessWorker {
         let (signal, exit_code) = match end {
             BatchEnd::Died(Ended::Signal(signal)) => (Some(signal), None),
             BatchEnd::Died(Ended::Exit(code)) => (None, Some(code)),
+            BatchEnd::Died(Ended::WithServer) => (Some(libc::SIGKILL), None),
             _ => (None, None),
         };
         let outcome = match end {
@@ -329,6 +334,10 @@ impl Worker for ProcessWorker {
 
     fn modules(&self) -> &[Module] {
         &self.known
+    }
+
+    fn nanos_per_run(&self) -> f64 {
+        self.nanos_per_run
     }
 
     fn threads(&self) -> u64 {

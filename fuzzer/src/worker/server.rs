@@ -36,6 +36,8 @@ pub enum Ended {
     Signal(i32),
     /// By itself.
     Exit(i32),
+    /// Together with the server, which it must have killed.
+    WithServer,
 }
 
 impl Ended {

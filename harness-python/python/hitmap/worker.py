@@ -29,6 +29,9 @@ MODULE = "__mp_main__"
 
 USAGE = 4
 
+# Characters of a message that stand in a title.
+LONGEST = 200
+
 # Frames of the report that are still readable: the inner end of a deep recursion says it all.
 INNERMOST = 200
 
@@ -213,7 +216,9 @@ def title(error: BaseException) -> str:
         else f"{kind.__module__}.{kind.__qualname__}"
     )
     try:
-        message = " ".join(str(error).split())
+        # The head of it: a message can hold all of the input, and the frames must fit behind it.
+        message = " ".join(str(error)[:1000].split())[:LONGEST]
+        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
     except Exception as why:  # Its __str__ is code of the target.
         message = f"(str() of it raised {type(why).__name__})"
     return f"{name}: {message}" if message else name

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hitmap_wire::batch::{Batch, PHASE_OBSERVE, PHASE_RUN, SLOTS};
 use hitmap_wire::class::Class;
@@ -24,6 +24,9 @@ use super::{crash, limits};
 /// threshold is hundreds; between batches there is no hurry.
 const ALLOCATIONS: i64 = 20_000;
 
+/// How old the memory limit may be: what the target leaks in between counts against its inputs.
+const BOUND_EVERY: Duration = Duration::from_millis(20);
+
 /// Set in processes that the target forks: a harness that forks returns twice.
 static IS_FORKED_AGAIN: AtomicBool = AtomicBool::new(false);
 
@@ -35,6 +38,8 @@ struct Child {
     done: OwnedFd,
     /// What one input may take, in MiB.
     memory_mb: u64,
+    /// When the memory limit was taken last.
+    bounded: Instant,
     /// Libraries loaded when the list in the batch file was written.
     loads: u64,
 }
@@ -57,6 +62,7 @@ pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, se
 /// Returns when the engine is gone.
 fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server: i32) -> PyResult<()> {
     limits::die_with(server);
+    limits::lead_a_group();
     limits::ignore_interrupts();
     // SAFETY: the handler only stores a flag.
     unsafe { libc::pthread_atfork(None, None, Some(forked_again)) };
@@ -67,7 +73,8 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     drop(control);
     let batch: &'static Batch = Box::leak(Box::new(batch));
     let judge = Judge::new(region, history)?;
-    let child = Box::leak(Box::new(Child { batch, judge, harness, wake, done, memory_mb, loads: 0 }));
+    let child =
+        Box::leak(Box::new(Child { batch, judge, harness, wake, done, memory_mb, bounded: Instant::now(), loads: 0 }));
     crash::install(&batch.header().crash)?;
     limits::bound_memory(memory_mb)?;
     child.write_objects();
@@ -88,9 +95,7 @@ impl Child {
             if woken.is_err() {
                 return Ok(());
             }
-            // The old limit stays when the new one cannot be set, as when the target used up all
-            // descriptors.
-            let _ = limits::bound_memory(self.memory_mb);
+            self.bound_memory();
             let header = self.batch.header();
             let count = (header.count.load(Ordering::Acquire) as usize).min(SLOTS);
             match header.phase.load(Ordering::Relaxed) {
@@ -103,6 +108,15 @@ impl Child {
             }
             header.cur.store(count as u32, Ordering::Release);
             control::wake(self.done.as_fd())?;
+        }
+    }
+
+    /// Takes the memory limit anew, now and then: it costs as much as a wake-up. The old limit stays
+    /// when the new one cannot be set, as when the target used up all descriptors.
+    fn bound_memory(&mut self) {
+        if self.bounded.elapsed() >= BOUND_EVERY {
+            let _ = limits::bound_memory(self.memory_mb);
+            self.bounded = Instant::now();
         }
     }
 

@@ -31,6 +31,13 @@ pub fn die_with(server: i32) {
     }
 }
 
+/// A process group of the child's own: a target that signals its group reaches itself and what it
+/// started, not the server.
+pub fn lead_a_group() {
+    // SAFETY: no pointers are passed. It cannot fail in a process that was just forked.
+    unsafe { libc::setpgid(0, 0) };
+}
+
 /// Bounds private memory to what is in use now and `mb` MiB more, so that one giant allocation fails
 /// where it is made (`malloc` gives null, Python raises `MemoryError`). 0 sets no limit.
 ///
