@@ -73,6 +73,6 @@ mod tests {
         sweep_temporaries(folder.path());
         let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, [".git".to_string(), making("x")]);
+        assert_eq!(left, [".git", &making("x")]);
     }
 }
