@@ -1,7 +1,7 @@
 // A C++ exception that nobody can catch: std::terminate, so abort, with the throwing function in the report.
 //
 // start: "........"
-// expect: found=signal within=10000
+// expect: found=signal within=100000
 // where: promises
 #include "plain.h"
 
