@@ -284,16 +284,7 @@ mod tests {
     }
 
     fn evidence(outcome: Outcome) -> Evidence {
-        Evidence {
-            outcome,
-            raw: 0,
-            signal: Some(6),
-            exit_code: None,
-            crash: None,
-            objects: vec![],
-            log: String::new(),
-            report: String::new(),
-        }
+        Evidence { signal: Some(6), ..Evidence::bare(outcome, 0) }
     }
 
     fn key_of(outcome: Outcome, frames: &[Frame]) -> u64 {

@@ -37,16 +37,8 @@ impl<F: FnMut(&[u8]) -> Does> MockWorker<F> {
 }
 
 fn evidence(outcome: Outcome, hits: &[Hit]) -> Box<Evidence> {
-    Box::new(Evidence {
-        outcome,
-        raw: hits.iter().map(|(edge, _)| u64::from(*edge)).sum::<u64>() << 8 | outcome as u64,
-        signal: Some(6),
-        exit_code: None,
-        crash: None,
-        objects: vec![],
-        log: String::new(),
-        report: String::new(),
-    })
+    let raw = hits.iter().map(|(edge, _)| u64::from(*edge)).sum::<u64>() << 8 | outcome as u64;
+    Box::new(Evidence { signal: Some(6), ..Evidence::bare(outcome, raw) })
 }
 
 impl<F: FnMut(&[u8]) -> Does> Worker for MockWorker<F> {

@@ -38,6 +38,22 @@ pub struct Evidence {
     pub report: String,
 }
 
+impl Evidence {
+    /// Evidence of which nothing else is known.
+    pub fn bare(outcome: Outcome, raw: u64) -> Evidence {
+        Evidence {
+            outcome,
+            raw,
+            signal: None,
+            exit_code: None,
+            crash: None,
+            objects: Vec::new(),
+            log: String::new(),
+            report: String::new(),
+        }
+    }
+}
+
 /// What a batch said of one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {

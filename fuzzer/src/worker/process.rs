@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hitmap_observers::observer::Hit;
-use hitmap_wire::batch::{Crash, PHASE_OBSERVE, PHASE_RUN, SLOTS, Verdict};
+use hitmap_wire::batch::{PHASE_OBSERVE, PHASE_RUN, SLOTS, Verdict};
 use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{self, Module};
 use hitmap_wire::outcome::Outcome;
@@ -229,28 +229,19 @@ impl ProcessWorker {
         };
         let objects = self.files.batch.objects();
         let raw = raw::of_crash(outcome, signal.or(exit_code), crash.as_ref(), &objects, &self.known);
-        Box::new(Evidence {
-            outcome,
-            raw,
-            signal: signal.filter(|_| outcome != Outcome::Timeout),
-            exit_code,
-            crash: crash.map(|c: Crash| c),
-            objects: if full { objects } else { Vec::new() },
-            log: if full { log } else { String::new() },
-            report: String::new(),
-        })
+        let signal = signal.filter(|_| outcome != Outcome::Timeout);
+        let told = Evidence { signal, exit_code, crash, ..Evidence::bare(outcome, raw) };
+        Box::new(if full { Evidence { objects, log, ..told } } else { told })
     }
 
     fn raised(&self, verdict: &Verdict, full: bool) -> Box<Evidence> {
-        Box::new(Evidence {
-            outcome: verdict.outcome,
-            raw: raw::of_exception(verdict.outcome, verdict.signature),
-            signal: None,
-            exit_code: (verdict.outcome == Outcome::Exit).then_some(verdict.value as i32),
-            crash: None,
-            objects: Vec::new(),
-            log: if full { self.files.log() } else { String::new() },
-            report: if full { self.files.batch.report() } else { String::new() },
+        let raw = raw::of_exception(verdict.outcome, verdict.signature);
+        let exit_code = (verdict.outcome == Outcome::Exit).then_some(verdict.value as i32);
+        let told = Evidence { exit_code, ..Evidence::bare(verdict.outcome, raw) };
+        Box::new(if full {
+            Evidence { log: self.files.log(), report: self.files.batch.report(), ..told }
+        } else {
+            told
         })
     }
 
