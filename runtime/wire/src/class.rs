@@ -41,6 +41,14 @@ pub fn of_count(count: u8) -> Class {
     OF_COUNT[usize::from(count)]
 }
 
+/// The largest count that `class` covers: `of_count(n) <= class` exactly when `n` is at most that.
+/// Any byte is fine, also one that is no class.
+#[inline]
+pub fn largest_count(class: u8) -> u8 {
+    const OF_RANK: [u8; 9] = [0, 1, 2, 3, 7, 15, 31, 127, 255];
+    OF_RANK[usize::from(rank(class))]
+}
+
 /// The class as a rank from 0 (not hit) to 8, which is how snapshots store it.
 #[inline]
 pub fn rank(class: Class) -> u8 {
@@ -68,6 +76,15 @@ mod tests {
         for count in 1..=255u8 {
             assert!(of_count(count) >= of_count(count - 1));
             assert!(of_count(count).is_power_of_two());
+        }
+    }
+
+    #[test]
+    fn the_largest_count_is_where_a_class_ends() {
+        for class in 0..=255 {
+            for count in 0..=255 {
+                assert_eq!(of_count(count) <= class, count <= largest_count(class), "{count} hits, {class}");
+            }
         }
     }
 

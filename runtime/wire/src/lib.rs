@@ -13,6 +13,7 @@
 //! | [`modules`] | which library owns which range of edges | whoever registers, under a lock |
 //! | [`identity`] | what names a library on every machine | nobody: it is computed |
 //! | [`sweep`] | how touched edges are read and cleared | reader |
+//! | [`novelty`] | what a run touched that the history lacks | child |
 //! | [`class`] | how a count becomes a hit class | nobody: it is computed |
 //! | [`outcome`] | what became of one input | child and engine |
 //!
@@ -26,8 +27,10 @@ pub mod batch;
 pub mod class;
 pub mod control;
 pub mod identity;
+mod lanes;
 pub mod mapping;
 pub mod modules;
+pub mod novelty;
 pub mod outcome;
 pub mod region;
 pub mod sweep;

@@ -3,9 +3,12 @@
 //! Inline counters and flags are swept: one pass finds and clears. Guard libraries are read by the
 //! journal, at the cost of what was touched. When the journal overflowed they are swept too.
 
-use std::sync::atomic::Ordering;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::PAGE;
 use crate::class::{self, Class};
+use crate::lanes::{self, BLOCK, How, Isa, Stretch};
 use crate::modules::{COUNTERS, FLAGS, GUARDS, IN_PLACE, Module};
 use crate::region::Region;
 
@@ -13,32 +16,24 @@ use crate::region::Region;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     swept: Vec<Swept>,
-    guards: Vec<std::ops::Range<u32>>,
+    guards: Vec<Range<u32>>,
     edges: u64,
+    capacity: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Swept {
-    range: std::ops::Range<u32>,
+    range: Range<u32>,
     how: How,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    /// Flags say what was hit, counters how often.
-    Both,
-    /// Only counters: what was hit exactly 256 times is missed.
-    Counters,
-    /// Only flags: everything that was hit was hit once.
-    Flags,
 }
 
 impl Plan {
     /// How to read `modules` of a region with `capacity` edges. Ranges are clamped to the capacity,
-    /// so a plan can never read outside of the region it was made for.
+    /// so a plan can never read outside of the region it was made for. A library that does not start
+    /// at a page is none that was registered, and is left out.
     pub fn of(modules: &[Module], capacity: u32) -> Plan {
-        let mut plan = Plan::default();
-        for module in modules.iter().filter(|m| !m.is_refused()) {
+        let mut plan = Plan { capacity, ..Plan::default() };
+        for module in modules.iter().filter(|m| !m.is_refused() && m.base.is_multiple_of(PAGE as u32)) {
             let range = module.base.min(capacity)..module.range().end.min(capacity);
             plan.edges += u64::from(range.end - range.start);
             let how = match (module.kind & FLAGS != 0, module.kind & COUNTERS != 0) {
@@ -62,51 +57,52 @@ impl Plan {
 
     /// Calls `touched(edge, class)` for every edge touched since the last drain, in no promised
     /// order and each once, and clears it.
+    ///
+    /// # Panics
+    /// When the plan was made for a larger region.
     #[inline]
     pub fn drain(&self, region: &Region, mut touched: impl FnMut(u32, Class)) {
-        let (counters, flags) = (region.counters(), region.flags());
+        // SAFETY: there are no limits.
+        unsafe { self.drain_above(Isa::best(), region, None, |edge, count| touched(edge, class::of_count(count))) }
+    }
+
+    /// Clears every touched edge, and calls `hit(edge, count)` for those whose count is above its
+    /// byte in `limits`. What a journal has is told whatever the limits say. A count that wrapped is
+    /// told as 255.
+    ///
+    /// # Safety
+    /// `limits` has a readable byte for every edge of the region. `hit` changes no byte of it but
+    /// that of the edge that it is called for.
+    #[inline]
+    pub(crate) unsafe fn drain_above(
+        &self,
+        isa: Isa,
+        region: &Region,
+        limits: Option<*const u8>,
+        mut hit: impl FnMut(u32, u8),
+    ) {
+        assert!(self.capacity <= region.layout().capacity, "a plan reads the region that it was made for");
         for Swept { range, how } in &self.swept {
-            let (at, len) = (range.start as usize, range.len());
-            // SAFETY: `Plan::of` clamped the range to the region's capacity, so both slices lie
-            // within their planes. Ranges start at a page, so they are aligned for whole words.
-            // Threads of the target may write at the same time; bytes are plain data, and a write
-            // that races with the clear is seen now or in the next run.
-            unsafe {
-                match how {
-                    How::Both => scan(flags.add(at), len, |i| {
-                        let counter = counters.add(at + i);
-                        let count = counter.replace(0);
-                        touched(
-                            range.start + i as u32,
-                            if count == 0 { class::WRAPPED } else { class::of_count(count) },
-                        );
-                    }),
-                    How::Counters => scan_values(counters.add(at), len, |i, count| {
-                        touched(range.start + i as u32, class::of_count(count));
-                    }),
-                    How::Flags => scan(flags.add(at), len, |i| touched(range.start + i as u32, 1)),
+            // SAFETY: `of` made the range for a region that is no larger than this one.
+            unsafe { sweep(isa, region, limits, range, *how, &mut hit) };
+        }
+        if self.guards.is_empty() {
+            return;
+        }
+        let len = region.header().journal_len.swap(0, Ordering::Relaxed) as usize;
+        match region.journal().get(..len) {
+            Some(entries) => self.drain_journal(region, entries, hit),
+            None => {
+                for range in &self.guards {
+                    // SAFETY: as above.
+                    unsafe { sweep(isa, region, limits, range, How::Counters, &mut hit) };
                 }
             }
-        }
-        if !self.guards.is_empty() {
-            self.drain_journal(region, touched);
         }
     }
 
-    fn drain_journal(&self, region: &Region, mut touched: impl FnMut(u32, Class)) {
-        let len = region.header().journal_len.swap(0, Ordering::Relaxed) as usize;
+    fn drain_journal(&self, region: &Region, entries: &[AtomicU32], mut hit: impl FnMut(u32, u8)) {
         let counters = region.counters();
-        let Some(entries) = region.journal().get(..len) else {
-            for range in &self.guards {
-                // SAFETY: as in `drain`.
-                unsafe {
-                    scan_values(counters.add(range.start as usize), range.len(), |i, count| {
-                        touched(range.start + i as u32, class::of_count(count));
-                    });
-                }
-            }
-            return;
-        };
         for entry in entries {
             let edge = entry.load(Ordering::Relaxed);
             if !self.guards.iter().any(|range| range.contains(&edge)) {
@@ -115,9 +111,35 @@ impl Plan {
             // SAFETY: the edge lies in a range that was clamped to the capacity.
             let count = unsafe { counters.add(edge as usize).replace(0) };
             if count != 0 {
-                touched(edge, class::of_count(count));
+                hit(edge, count);
             }
         }
+    }
+}
+
+/// # Safety
+/// `range` is a plan's, of a region no larger than this one; limits and `hit` as for
+/// [`Plan::drain_above`].
+#[inline]
+unsafe fn sweep(
+    isa: Isa,
+    region: &Region,
+    limits: Option<*const u8>,
+    range: &Range<u32>,
+    how: How,
+    mut hit: impl FnMut(u32, u8),
+) {
+    let (start, len) = (range.start as usize, range.len());
+    debug_assert!(start.is_multiple_of(BLOCK));
+    debug_assert!(start + len.next_multiple_of(BLOCK) <= region.layout().capacity as usize);
+    // SAFETY: the range was clamped to the capacity. It starts at a page and a capacity is a number
+    // of pages, so whole blocks of it lie within the planes too.
+    unsafe {
+        let counters = region.counters().add(start);
+        let flags = region.flags().add(start);
+        let limits = limits.map(|limits| limits.add(start));
+        let stretch = Stretch { counters, flags, limits, len, how };
+        lanes::sweep(isa, stretch, |i, count| hit(range.start + i as u32, count));
     }
 }
 
@@ -126,64 +148,8 @@ pub fn has_in_place(modules: &[Module]) -> bool {
     modules.iter().any(|m| m.kind & IN_PLACE != 0)
 }
 
-/// Calls `hit(i)` for every non-zero byte of a plane and clears it.
-///
-/// # Safety
-/// `plane` must be readable and writable for `len` bytes and aligned to 8.
-#[inline(always)]
-unsafe fn scan(plane: *mut u8, len: usize, mut hit: impl FnMut(usize)) {
-    // SAFETY: the caller's word.
-    unsafe { scan_values(plane, len, |i, _| hit(i)) }
-}
-
-/// Calls `hit(i, value)` for every non-zero byte of a plane and clears it.
-///
-/// Blocks of 64 bytes are tested as a whole, then word by word: most of a map is zero.
-///
-/// # Safety
-/// `plane` must be readable and writable for `len` bytes and aligned to 8.
-#[inline(always)]
-unsafe fn scan_values(plane: *mut u8, len: usize, mut hit: impl FnMut(usize, u8)) {
-    const WORDS: usize = 8;
-    debug_assert!(plane.cast::<u64>().is_aligned());
-    let words = plane.cast::<u64>();
-    let blocks = len / (8 * WORDS);
-    // SAFETY: every index below is under `len` by construction of `blocks`.
-    unsafe {
-        for block in 0..blocks {
-            let at = words.add(block * WORDS);
-            let mut any = 0;
-            for i in 0..WORDS {
-                any |= *at.add(i);
-            }
-            if any == 0 {
-                continue;
-            }
-            for i in 0..WORDS {
-                let mut word = *at.add(i);
-                if word == 0 {
-                    continue;
-                }
-                *at.add(i) = 0;
-                let first = (block * WORDS + i) * 8;
-                while word != 0 {
-                    let byte = word.trailing_zeros() as usize / 8;
-                    hit(first + byte, (word >> (8 * byte)) as u8);
-                    word &= !(0xFF << (8 * byte));
-                }
-            }
-        }
-        for i in blocks * 8 * WORDS..len {
-            let value = plane.add(i).replace(0);
-            if value != 0 {
-                hit(i, value);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::identity::Identity;
     use crate::modules;
@@ -194,7 +160,7 @@ mod tests {
         Module { identity, path: String::new(), kind, base: 0, edges, load_bias: 0, pc_table: 0 }
     }
 
-    fn region_with(kinds: &[(u32, u32)]) -> (Region, Vec<Module>) {
+    pub(crate) fn region_with(kinds: &[(u32, u32)]) -> (Region, Vec<Module>) {
         let region = Region::private(64 * 4096).unwrap();
         for (kind, edges) in kinds {
             modules::register(&region, &module(*kind, *edges)).unwrap();
@@ -211,7 +177,7 @@ mod tests {
     }
 
     /// What instrumented code does on one hit.
-    fn hit(region: &Region, module: &Module, local: u32) {
+    pub(crate) fn hit(region: &Region, module: &Module, local: u32) {
         let edge = module.base + local;
         // SAFETY: the test's edges lie in the module's range.
         unsafe {
