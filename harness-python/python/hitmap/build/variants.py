@@ -40,6 +40,11 @@ def compile_flags(variant):
     return [*EVERY_OBJECT, *variant.compile]
 
 
+# A program that is linked with coverage flags on the line would want a sanitizer's library, which
+# coverage does not need and which Debian packs apart.
+WITHOUT_SANITIZER = "-fno-sanitize-link-runtime"
+
+
 def link_flags(stub_object, isolate_script):
     """Flags that come last on a command line that links a shared library or an executable.
 

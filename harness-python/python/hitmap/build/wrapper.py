@@ -52,6 +52,8 @@ def plan(words, cxx):
             compile_flags += unrooted(options.root, [os.getcwd(), *command.words])
     if command.links:
         link_flags = variants.link_flags(stub.compiled(clang), stub.script())
+        if not any(word.startswith("-fsanitize=") for word in command.words):
+            link_flags.append(variants.WITHOUT_SANITIZER)
     if options.log:
         note(options.log, command)
     driver = ["--driver-mode=g++"] if cxx else []
