@@ -270,12 +270,12 @@ impl Acts for Keeper {
     fn found(&mut self, found: Found<'_>) -> Result<(), Error> {
         let again = found.again.evidence.as_deref();
         // What a fresh child shows is told; a finding that did not come back is told as it was seen.
-        let told = again.filter(|e| e.outcome == found.first.outcome).unwrap_or(found.first);
+        let told = again.unwrap_or(found.first);
         self.raw.insert(found.first.raw);
         self.raw.extend(again.map(|e| e.raw));
         let execs = self.execs_before + found.execs;
         let Described { mut report, traceback } = describe(told, &mut self.symbolizer, found.modules);
-        report.reproduces = again.is_some_and(|e| e.outcome == found.first.outcome);
+        report.reproduces = again.is_some();
         report.harness = self.settings.harness.clone();
         report.found_execs = execs;
         report.found_seconds = self.millis() / 1000;

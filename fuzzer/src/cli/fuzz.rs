@@ -38,7 +38,7 @@ pub struct Typed {
     #[arg(short = 't', long = "timeout", value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: u64,
     /// Memory limit of one input, in MiB above what the harness has after import; 0 for none
-    #[arg(short = 'm', long = "memory", value_name = "MB", default_value_t = 2048)]
+    #[arg(short = 'm', long = "memory", value_name = "MB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(0..=1 << 24))]
     memory_mb: u64,
     /// Stop after this many seconds
     #[arg(long, value_name = "S", value_parser = seconds)]

@@ -35,7 +35,7 @@ pub struct Typed {
     #[arg(short = 't', long = "timeout", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: Option<u64>,
     /// Memory limit of one input, in MiB above what the harness has after import; 0 for none
-    #[arg(short = 'm', long = "memory", value_name = "MB")]
+    #[arg(short = 'm', long = "memory", value_name = "MB", value_parser = clap::value_parser!(u64).range(0..=1 << 24))]
     memory_mb: Option<u64>,
     /// The Python interpreter that runs the harness
     #[arg(long, value_name = "PATH")]

@@ -1,8 +1,11 @@
 //! One visit to a testcase: make all mutants, run them in batches, then act on what was seen.
 //!
-//! The order is what makes a run repeatable. How many mutants a visit makes comes from the
+//! The order is what makes a run repeatable. A verdict depends on its input and on the history, which
+//! stands still while a visit's mutants run. How many mutants a visit makes comes from the
 //! generator, all of them are made before the first runs, and verdicts are applied in their order
 //! after the last one ran. Time decides only how many travel per wake-up, inside the worker.
+
+use std::collections::HashSet;
 
 use libafl::corpus::CorpusId;
 use libafl::corpus::{Corpus, HasCurrentCorpusId};
@@ -100,6 +103,8 @@ pub struct BatchStage<A> {
     mutants: Vec<BytesInput>,
     seen: Vec<Seen>,
     batch: Vec<Seen>,
+    /// What was new in this visit's mutants, by hash, and has been looked at.
+    looked_at: HashSet<u64>,
 }
 
 /// LibAFL's parts, as one visit borrows them.
@@ -145,7 +150,15 @@ impl Parts<'_> {
 impl<A: Acts> BatchStage<A> {
     /// A stage that stops making mutants at `max_execs` executions.
     pub fn new(mutator: Havoc, acts: A, max_execs: Option<u64>) -> BatchStage<A> {
-        BatchStage { mutator, acts, max_execs, mutants: Vec::new(), seen: Vec::new(), batch: Vec::new() }
+        BatchStage {
+            mutator,
+            acts,
+            max_execs,
+            mutants: Vec::new(),
+            seen: Vec::new(),
+            batch: Vec::new(),
+            looked_at: HashSet::new(),
+        }
     }
 
     /// Runs one input through the ordinary evaluate path, as seeds and peers' inputs are, and acts on
@@ -214,9 +227,9 @@ impl<A: Acts> BatchStage<A> {
     fn apply(&mut self, parts: &mut Parts<'_>, at: usize) -> Result<(), Error> {
         match std::mem::replace(&mut self.seen[at], Seen::Boring) {
             Seen::Boring => Ok(()),
-            // An earlier mutant of this visit brought it already.
-            Seen::Novel(hit) if !parts.fuzzer.feedback().history().is_novel(hit.0, hit.1) => Ok(()),
-            Seen::Novel(hit) => {
+            // An earlier mutant of this visit brought the same, or failed to.
+            Seen::Novel { set, .. } if !self.looked_at.insert(set) => Ok(()),
+            Seen::Novel { hit, .. } => {
                 let input = self.mutants[at].clone();
                 if !self.evaluate(parts, &input)? && self.acts.fickle(hit) {
                     parts.fuzzer.feedback_mut().history_mut().silence(hit.0, hit.1);
@@ -278,6 +291,7 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         let kept = state.corpus().count();
         let count = self.make_mutants(state, energy)?;
         self.run_mutants(executor, state, count)?;
+        self.looked_at.clear();
         let mut parts = Parts { fuzzer, executor, state, manager };
         for at in 0..self.seen.len() {
             self.apply(&mut parts, at)?;

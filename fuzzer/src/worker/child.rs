@@ -18,6 +18,9 @@ const LAST_WORDS: Duration = Duration::from_millis(1000);
 /// How often a child is weighed between batches.
 const WEIGH_EVERY: Duration = Duration::from_millis(20);
 
+/// A batch that takes longer is ended after the input that runs: the engine has other things to hear.
+const LONGEST_BATCH: Duration = Duration::from_millis(100);
+
 /// How a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchEnd {
@@ -38,13 +41,16 @@ pub struct Child {
     /// Inputs it has run.
     pub runs: u64,
     resident_at_start: u64,
+    /// When it was weighed last, between batches.
+    resident_before: u64,
     weighed: Instant,
 }
 
 impl Child {
     /// Takes charge of a child that was just forked.
     pub fn new(pid: i32) -> Child {
-        Child { pid, runs: 0, resident_at_start: resident_kib(pid).unwrap_or(0), weighed: Instant::now() }
+        let resident = resident_kib(pid).unwrap_or(0);
+        Child { pid, runs: 0, resident_at_start: resident, resident_before: resident, weighed: Instant::now() }
     }
 
     /// Wakes the child and waits until it is through, dead, or past a limit.
@@ -55,7 +61,8 @@ impl Child {
         hitmap_wire::control::wake(files.wake.as_fd()).map_err(WorkerError::system("wake the child"))?;
         let tick = (limits.timeout / 8).clamp(Duration::from_millis(2), Duration::from_millis(50));
         let mut at = u32::MAX;
-        let mut since = Instant::now();
+        let began = Instant::now();
+        let mut since = began;
         loop {
             match wait_either(files, server, tick) {
                 Woken::Done => {
@@ -72,6 +79,9 @@ impl Child {
                 Woken::Nobody => {}
             }
             files.bound_log();
+            if began.elapsed() > LONGEST_BATCH {
+                files.batch.header().enough.store(1, Ordering::Relaxed);
+            }
             if self.is_over_memory(limits) {
                 self.end(server)?;
                 return Ok(BatchEnd::OverMemory);
@@ -86,19 +96,22 @@ impl Child {
         }
     }
 
-    /// Whether the child has grown past its limit.
-    pub fn is_over_memory(&self, limits: &Limits) -> bool {
+    /// Whether the child has grown past its limit since it was weighed last, before this batch: what
+    /// earlier inputs left is no fault of this one.
+    fn is_over_memory(&self, limits: &Limits) -> bool {
         limits.memory_mb > 0
-            && resident_kib(self.pid).is_some_and(|now| now > self.resident_at_start + limits.memory_mb * 1024)
+            && resident_kib(self.pid).is_some_and(|now| now > self.resident_before + limits.memory_mb * 1024)
     }
 
-    /// The same between batches, looked up now and then: a look costs as much as a wake-up.
+    /// Whether the child has leaked so much, over all of its inputs, that it should be replaced.
+    /// Looked up between batches, now and then: a look costs as much as a wake-up.
     pub fn has_grown(&mut self, limits: &Limits) -> bool {
         if self.weighed.elapsed() < WEIGH_EVERY {
             return false;
         }
         self.weighed = Instant::now();
-        self.is_over_memory(limits)
+        self.resident_before = resident_kib(self.pid).unwrap_or(self.resident_before);
+        limits.memory_mb > 0 && self.resident_before > self.resident_at_start + limits.memory_mb * 1024 / 2
     }
 
     /// Ends the child: first so that it leaves its stacks, then for sure.

@@ -55,8 +55,12 @@ impl<F: FnMut(&[u8]) -> Does> Worker for MockWorker<F> {
                 }
                 continue;
             }
-            let novel = hits.iter().find(|(edge, class)| self.seen.get(edge).is_none_or(|old| class > old));
-            seen.push(novel.map_or(Seen::Boring, |hit| Seen::Novel(*hit)));
+            let is_new = |(edge, class): &&Hit| self.seen.get(edge).is_none_or(|old| class > old);
+            let new: Vec<&Hit> = hits.iter().filter(is_new).collect();
+            let set = new
+                .iter()
+                .fold(1, |set: u64, (edge, class)| set.wrapping_mul(31) ^ u64::from(*edge) << 8 ^ u64::from(*class));
+            seen.push(new.first().map_or(Seen::Boring, |hit| Seen::Novel { hit: **hit, set }));
         }
         Ok(())
     }

@@ -59,8 +59,13 @@ impl Evidence {
 pub enum Seen {
     /// Nothing new.
     Boring,
-    /// It touched something that the history does not have, first of all this edge.
-    Novel(Hit),
+    /// It touched something that the history did not have when the batch began.
+    Novel {
+        /// The first such edge.
+        hit: Hit,
+        /// A hash of all of them: inputs with the same hash bring the same.
+        set: u64,
+    },
     /// It is a finding.
     Finding(Box<Evidence>),
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hitmap_observers::observer::Hit;
-use hitmap_wire::batch::{PHASE_OBSERVE, PHASE_RUN, SLOTS, Verdict};
+use hitmap_wire::batch::{NOWHERE, PHASE_OBSERVE, PHASE_RUN, SLOTS, Verdict};
 use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{self, Module};
 use hitmap_wire::outcome::Outcome;
@@ -93,12 +93,16 @@ impl ProcessWorker {
         if self.child.as_mut().is_some_and(|c| c.runs >= limits.runs_per_child || c.has_grown(&limits)) {
             self.retire()?;
         }
+        // One that died after its last batch says nothing of the next one.
+        if self.child.is_some() && self.server.wait_exited(Duration::ZERO)?.is_some() {
+            self.child = None;
+        }
         if self.child.is_none() {
             self.files.drain_events();
             // Where libraries lie that the last child loaded for itself says nothing of the next one.
             let inherited = |m: &Module| self.inherited.contains(&(m.identity, m.load_bias));
             forget_addresses(&self.files.region, &self.known, inherited);
-            self.child = Some(Child::new(self.server.fork()?));
+            self.child = Some(Child::new(self.server.fork(&self.files)?));
         }
         Ok(())
     }
@@ -155,7 +159,8 @@ impl ProcessWorker {
         batch.clear_notes();
         self.files.clear_log();
         batch.header().nanos.store(0, Ordering::Relaxed);
-        batch.header().cur.store(0, Ordering::Relaxed);
+        batch.header().cur.store(NOWHERE, Ordering::Relaxed);
+        batch.header().enough.store(0, Ordering::Relaxed);
         batch.header().phase.store(phase, Ordering::Relaxed);
         batch.header().count.store(count as u32, Ordering::Release);
         let child = self.child.as_mut().expect("`child` made one");
@@ -163,6 +168,10 @@ impl ProcessWorker {
         child.runs += count as u64;
         if end != BatchEnd::Done {
             self.child = None;
+        }
+        if end != BatchEnd::Done && self.files.batch.header().cur.load(Ordering::Acquire) == NOWHERE {
+            let log = self.files.log();
+            return Err(WorkerError::Broken(format!("lost a child before it ran anything: {}", log.trim())));
         }
         if end == BatchEnd::Died(Ended::WithServer) {
             self.restart()?;
@@ -196,10 +205,7 @@ impl ProcessWorker {
             return Ok(());
         }
         if let Some(refused) = seen.iter().find(|m| m.is_refused()) {
-            let used = region.header().next_edge.load(Ordering::Relaxed);
-            let left = region.layout().capacity.saturating_sub(used);
-            let needed = (u64::from(used) + u64::from(refused.edges)).next_power_of_two().min(1 << 30) as u32;
-            let refusal = modules::Refusal::Full { left, needed };
+            let refusal = modules::full(region);
             let name = format!("{} brings {} edges", refused.name(), refused.edges);
             return Err(WorkerError::MapFull { name, refusal });
         }
@@ -247,25 +253,27 @@ impl ProcessWorker {
 
     fn try_run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError> {
         seen.clear();
-        let most = self.fits_per_wake().min(inputs.len());
+        let left = self.limits.runs_per_child - self.child.as_ref().map_or(0, |c| c.runs % self.limits.runs_per_child);
+        let most = self.fits_per_wake().min(inputs.len()).min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
         let (count, end) = self.send(&inputs[..most], PHASE_RUN)?;
         let capacity = self.files.region.layout().capacity;
         let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
+        let died = end != BatchEnd::Done;
         for slot in 0..ran {
             let Some(verdict) = self.files.batch.verdict(slot, capacity) else { break };
             seen.push(if verdict.outcome.is_finding() {
                 Seen::Finding(self.raised(&verdict, false))
             } else {
-                verdict.novel.map_or(Seen::Boring, Seen::Novel)
+                let known = verdict.novel.filter(|(edge, _)| self.known.iter().any(|m| m.range().contains(edge)));
+                known.map_or(Seen::Boring, |hit| Seen::Novel { hit, set: verdict.signature })
             });
         }
-        match end {
-            BatchEnd::Done => self.learn_pace(ran),
-            // It died between inputs: that costs a child and says nothing of an input.
-            _ if ran == count => {}
-            _ if seen.len() == ran => seen.push(Seen::Finding(self.evidence(end, false))),
-            _ => {}
+        if !died {
+            self.learn_pace(ran);
+        } else if ran < count && seen.len() == ran {
+            seen.push(Seen::Finding(self.evidence(end, false)));
         }
+        // Else it died between inputs: that costs a child and says nothing of an input.
         if seen.is_empty() {
             // A mad child that says nothing of the first input: have another one run it, alone.
             self.retire()?;
@@ -292,6 +300,7 @@ impl ProcessWorker {
         let nanos = self.files.batch.header().nanos.load(Ordering::Relaxed);
         let observation = match (end, self.files.batch.verdict(0, capacity)) {
             (BatchEnd::Done, Some(verdict)) => {
+                self.learn_pace(1);
                 let evidence = verdict.outcome.is_finding().then(|| self.raised(&verdict, true));
                 Observation { outcome: verdict.outcome, nanos, evidence }
             }

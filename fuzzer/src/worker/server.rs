@@ -16,6 +16,9 @@ use hitmap_wire::region::Region;
 use super::WorkerError;
 use super::files::Files;
 
+/// How long a fork may take.
+const FORK_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How to start a server.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -77,11 +80,13 @@ impl Server {
             .env("PYTHONSAFEPATH", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        // SAFETY: between fork and exec only `fcntl` and `setpgid` are called, which are
-        // async-signal-safe. The group of its own keeps a terminal's Ctrl-C for the engine.
+        // SAFETY: between fork and exec only `fcntl`, `prctl` and `setpgid` are called,
+        // which are async-signal-safe. The group of its own keeps a terminal's Ctrl-C for the engine.
         unsafe {
             command.pre_exec(move || {
                 libc::setpgid(0, 0);
+                // An import that hangs does not notice that the engine is gone.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 for fd in fds.all() {
                     if libc::fcntl(fd, libc::F_SETFD, 0) < 0 {
                         return Err(io::Error::last_os_error());
@@ -142,12 +147,16 @@ impl Server {
     ///
     /// # Errors
     /// [`WorkerError::Broken`] when the server is gone.
-    pub fn fork(&self) -> Result<i32, WorkerError> {
+    pub fn fork(&self, files: &Files) -> Result<i32, WorkerError> {
         self.say(Message::new(Kind::Fork, 0, 0))?;
+        // A fork handler of the target may wait for a thread that is not there.
+        if !readable(self.control.as_fd(), FORK_PATIENCE) {
+            return Err(WorkerError::Broken("does not come back from a fork".into()));
+        }
         let message = self.hear()?;
         match message.kind() {
             Some(Kind::Forked) => Ok(message.a as i32),
-            _ => Err(WorkerError::Broken("did not fork".into())),
+            _ => Err(WorkerError::Broken(format!("did not fork: {}", files.batch.report().trim()))),
         }
     }
 

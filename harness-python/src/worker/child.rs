@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hitmap_wire::batch::{Batch, PHASE_OBSERVE, PHASE_RUN, SLOTS};
-use hitmap_wire::class::Class;
 use hitmap_wire::control;
 use hitmap_wire::identity;
+use hitmap_wire::novelty::News;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::os::fd::{AsFd, OwnedFd};
@@ -100,13 +100,15 @@ impl Child {
             let count = (header.count.load(Ordering::Acquire) as usize).min(SLOTS);
             match header.phase.load(Ordering::Relaxed) {
                 PHASE_RUN => self.run_all(py, count)?,
-                PHASE_OBSERVE => self.observe(py, count),
-                _ => {}
+                PHASE_OBSERVE => {
+                    self.observe(py, count);
+                    header.cur.store(count as u32, Ordering::Release);
+                }
+                _ => header.cur.store(count as u32, Ordering::Release),
             }
             if identity::loads_so_far() != self.loads {
                 self.write_objects();
             }
-            header.cur.store(count as u32, Ordering::Release);
             control::wake(self.done.as_fd())?;
         }
     }
@@ -123,14 +125,21 @@ impl Child {
     /// RUN: every input; the map is clean before and after each.
     fn run_all(&mut self, py: Python<'_>, count: usize) -> PyResult<()> {
         let header = self.batch.header();
-        self.judge.begin_batch();
         let start = Instant::now();
+        let mut ran = count;
         for at in 0..count {
-            let Some(ended) = self.run_one(py, at, None) else { continue };
-            let novel = self.judge.judge();
-            self.tell(at, ended, novel);
+            if let Some(ended) = self.run_one(py, at, None) {
+                let news = self.judge.judge();
+                self.tell(at, ended, news);
+            }
+            if header.enough.load(Ordering::Relaxed) != 0 {
+                ran = at + 1;
+                break;
+            }
         }
         header.nanos.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        // What comes now says nothing of an input.
+        header.cur.store(ran as u32, Ordering::Release);
         self.collect_garbage(py)
     }
 
@@ -169,13 +178,15 @@ impl Child {
     }
 
     #[inline]
-    fn tell(&self, at: usize, ended: Ended, novel: Option<(u32, Class)>) {
+    fn tell(&self, at: usize, ended: Ended, news: Option<News>) {
         let slot = &self.batch.slots()[at];
-        let (edge, class) = novel.unwrap_or((0, 0));
+        let (edge, class, set) = news.map_or((0, 0, 0), |news| (news.edge, news.class, news.set));
         slot.edge.store(edge, Ordering::Relaxed);
         slot.class.store(u32::from(class), Ordering::Relaxed);
         slot.value.store(ended.value, Ordering::Relaxed);
-        slot.signature.store(ended.signature, Ordering::Relaxed);
+        // Nobody asks what was new in a finding.
+        let signature = if ended.outcome.is_finding() { ended.signature } else { set };
+        slot.signature.store(signature, Ordering::Relaxed);
         slot.outcome.store(ended.outcome as u32, Ordering::Release);
     }
 

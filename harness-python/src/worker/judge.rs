@@ -3,10 +3,9 @@
 //! Owns the plan by which the map is read, and keeps it up to date as libraries are loaded. What is
 //! new is decided by [`Novelty`].
 
-use hitmap_wire::class::Class;
 use hitmap_wire::mapping::Mapping;
 use hitmap_wire::modules;
-use hitmap_wire::novelty::Novelty;
+use hitmap_wire::novelty::{News, Novelty};
 use hitmap_wire::region::Region;
 use hitmap_wire::sweep::{self, Plan};
 
@@ -33,14 +32,9 @@ impl Judge {
         Ok(judge)
     }
 
-    /// Forgets what this batch reported.
-    pub fn begin_batch(&mut self) {
-        self.novelty.forget_reported();
-    }
-
-    /// Reads and clears the map; gives the first edge that is new, with its class.
+    /// Reads and clears the map; gives what is new.
     #[inline]
-    pub fn judge(&mut self) -> Option<(u32, Class)> {
+    pub fn judge(&mut self) -> Option<News> {
         self.catch_up();
         self.novelty.judge(&self.plan, &self.region)
     }

@@ -52,8 +52,11 @@ pub fn bound_memory(mb: u64) -> io::Result<()> {
         return Ok(());
     }
     let limit = private_bytes()?.saturating_add(mb.saturating_mul(1 << 20));
-    let limit = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the pointer is to a filled struct. An existing lower hard limit makes the call fail.
+    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the pointer is to a writable struct.
+    unsafe { libc::getrlimit(libc::RLIMIT_DATA, &mut old) };
+    let limit = libc::rlimit { rlim_cur: limit.min(old.rlim_max), rlim_max: old.rlim_max };
+    // SAFETY: the pointer is to a filled struct.
     if unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) } < 0 {
         return Err(io::Error::last_os_error());
     }

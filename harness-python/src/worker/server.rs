@@ -152,7 +152,12 @@ impl Forked {
     }
 
     /// Waits for the end; gives the message that tells of it.
+    ///
+    /// The child leads a group, and as long as it is not reaped the group's number is its own: so what
+    /// the target forked, and what it started, ends with it.
     fn reap(self) -> io::Result<Message> {
+        // SAFETY: no pointers are passed.
+        unsafe { libc::kill(-self.pid, libc::SIGKILL) };
         let mut status = 0;
         // SAFETY: all zero is a value of the struct.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };

@@ -10,8 +10,8 @@
 //!
 //! One wake-up carries up to [`SLOTS`] inputs. The engine fills slots and arena, sets `phase` and
 //! `count`, and wakes the child. The child raises `cur` before each input, so that a death or a hang
-//! names its input, and sets `cur` to `count` when it is through. Afterwards the engine reads slots
-//! up to `cur`. Nothing in here is trusted by either side; inputs stay the engine's own copy.
+//! names its input, and sets it to the number that it ran when it is through: all, unless the engine
+//! set `enough` meanwhile. Afterwards the engine reads slots up to `cur`. Nothing in here is trusted by either side; inputs stay the engine's own copy.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,6 +36,9 @@ pub const REPORT: usize = 256 << 10;
 pub const FRAMES: usize = 128;
 /// The default size of the arena, in bytes, and so the longest input that fits.
 pub const DEFAULT_ARENA: u32 = 16 << 20;
+
+/// [`Header::cur`] before the child has come to the first input.
+pub const NOWHERE: u32 = u32::MAX;
 
 /// Run every input and report only what is new or a finding; leave the map clean.
 pub const PHASE_RUN: u32 = 1;
@@ -75,7 +78,8 @@ pub struct Header {
     pub phase: AtomicU32,
     /// Engine: slots that are filled.
     pub count: AtomicU32,
-    /// Child: the slot it works on; equal to `count` when it is through.
+    /// Child: the slot it works on; when it is through, the number of slots that it ran. The engine
+    /// sets [`NOWHERE`] before it wakes the child.
     pub cur: AtomicU32,
     /// Child: bytes of report text.
     pub report_len: AtomicU32,
@@ -86,6 +90,9 @@ pub struct Header {
     pub nanos: AtomicU64,
     /// Child's signal handler.
     pub crash: CrashNote,
+    /// Engine: not 0 to have the child end the batch after the input it works on. What did not run is
+    /// sent again.
+    pub enough: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE);
@@ -105,8 +112,8 @@ pub struct Slot {
     pub class: AtomicU32,
     /// Child: exit code for [`Outcome::Exit`].
     pub value: AtomicU32,
-    /// Child: a hash of where it was raised, for [`Outcome::Exception`] and
-    /// [`Outcome::OutOfMemory`].
+    /// Child: a hash. Of a finding, where it was raised; of anything else, all that was new to the
+    /// history ([`crate::novelty::News::set`]).
     pub signature: AtomicU64,
 }
 
@@ -121,7 +128,7 @@ pub struct Verdict {
     pub novel: Option<(u32, u8)>,
     /// Exit code for [`Outcome::Exit`].
     pub value: u32,
-    /// A hash of where it was raised.
+    /// A hash: of a finding, where it was raised; of anything else, all that was new.
     pub signature: u64,
 }
 
@@ -172,6 +179,7 @@ impl Batch {
     /// What the system reports.
     pub fn create(arena_len: u32) -> io::Result<(OwnedFd, Batch)> {
         let fd = mapping::memory_file(c"hitmap-batch", ARENA_AT + arena_len as usize)?;
+        mapping::seal_length(fd.as_fd())?;
         let mapping = Mapping::of_file(fd.as_fd(), ARENA_AT + arena_len as usize, Access::Shared)?;
         let header = mapping.base().cast::<Header>();
         // SAFETY: the mapping is fresh, larger than a header and not yet shared.
@@ -257,8 +265,8 @@ impl Batch {
         let entry = self.slots().get(slot)?;
         let outcome = Outcome::from_code(u8::try_from(entry.outcome.load(Ordering::Relaxed)).ok()?)?;
         let edge = entry.edge.load(Ordering::Relaxed);
-        let class = entry.class.load(Ordering::Relaxed) as u8;
-        let novel = (edge >= PAGE as u32 && edge < capacity).then_some((edge, class));
+        let class = u8::try_from(entry.class.load(Ordering::Relaxed)).ok().filter(|class| class.is_power_of_two());
+        let novel = class.filter(|_| edge >= PAGE as u32 && edge < capacity).map(|class| (edge, class));
         let value = entry.value.load(Ordering::Relaxed);
         Some(Verdict { outcome, novel, value, signature: entry.signature.load(Ordering::Relaxed) })
     }

@@ -55,7 +55,19 @@ pub fn memory_file(name: &CStr, len: usize) -> io::Result<OwnedFd> {
 /// What `fcntl(2)` reports.
 pub fn seal_for_readers(fd: BorrowedFd<'_>) -> io::Result<()> {
     const F_SEAL_FUTURE_WRITE: libc::c_int = 0x10;
-    let seals = F_SEAL_FUTURE_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    add_seals(fd, F_SEAL_FUTURE_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW)
+}
+
+/// Forbids every change of length: else a process that has the descriptor could cut the file, and
+/// whoever reads it next would die of SIGBUS.
+///
+/// # Errors
+/// What `fcntl(2)` reports.
+pub fn seal_length(fd: BorrowedFd<'_>) -> io::Result<()> {
+    add_seals(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW)
+}
+
+fn add_seals(fd: BorrowedFd<'_>, seals: libc::c_int) -> io::Result<()> {
     // SAFETY: `fd` is open.
     if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) } < 0 {
         return Err(io::Error::last_os_error());

@@ -157,7 +157,8 @@ pub fn register(region: &Region, new: &Module) -> Result<u32, Refusal> {
     if fits { Ok(base) } else { Err(full(region)) }
 }
 
-fn full(region: &Region) -> Refusal {
+/// What a full map lacks: the edges left, and a capacity with which all that was refused fits.
+pub fn full(region: &Region) -> Refusal {
     let header = region.header();
     let used = header.next_edge.load(Ordering::Relaxed);
     let left = region.layout().capacity.saturating_sub(used);

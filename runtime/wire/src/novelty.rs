@@ -1,11 +1,14 @@
 //! Whether a run touched something that the history lacks.
 //!
-//! Owns two planes of the process's own, one byte an edge. The **overlay** is what this batch has
-//! reported already, so that a hundred inputs that reach the same new edge are reported once. The
-//! **limits** are the largest counts that the history was seen to cover: as a history only grows, a
-//! count within its limit is boring without another look, and a block of such counts is dismissed
-//! as a whole. A limit rises when the history is asked, never from the overlay, so a limit that is
-//! too low costs time and nothing else. Allocates nothing between inputs.
+//! The answer depends on the input and the history alone, not on what else travelled in the batch:
+//! else how many travel per wake-up, which time decides, would decide what a campaign keeps. So an
+//! edge that a hundred inputs of a batch reach is reported a hundred times; a hash of all that was new
+//! lets the engine look at one of them.
+//!
+//! Owns one plane of the process's own, one byte an edge: the **limits**, the largest counts that the
+//! history was seen to cover. As a history only grows, a count within its limit is boring without
+//! another look, and a block of such counts is dismissed as a whole. A limit that is too low costs
+//! time and nothing else. Allocates nothing.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,17 +19,22 @@ use crate::mapping::Mapping;
 use crate::region::Region;
 use crate::sweep::Plan;
 
-/// Overlay entries that are remembered one by one; with more the whole overlay is dropped.
-const LISTED: usize = 1 << 16;
+/// What was new in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    /// The first edge that is above the history, in the order of the plan.
+    pub edge: u32,
+    /// Its class.
+    pub class: Class,
+    /// A hash of all such edges with their classes: FNV-1a, word by word.
+    pub set: u64,
+}
 
 /// A filter over a region, for one process.
 #[derive(Debug)]
 pub struct Novelty {
     history: Mapping,
-    overlay: Mapping,
     limits: Mapping,
-    /// Edges that are set in the overlay.
-    listed: Vec<u32>,
     capacity: u32,
     isa: Isa,
 }
@@ -42,68 +50,42 @@ impl Novelty {
     /// When the history is shorter than the capacity.
     pub fn new(history: Mapping, capacity: u32) -> io::Result<Novelty> {
         assert!(history.len() >= capacity as usize, "the history has a byte for every edge");
-        let overlay = Mapping::anonymous(capacity as usize)?;
         let limits = Mapping::anonymous(capacity as usize)?;
-        Ok(Novelty { history, overlay, limits, listed: Vec::with_capacity(LISTED), capacity, isa: Isa::best() })
+        Ok(Novelty { history, limits, capacity, isa: Isa::best() })
     }
 
-    /// Forgets what was reported.
-    pub fn forget_reported(&mut self) {
-        if self.listed.len() < LISTED {
-            for edge in self.listed.drain(..) {
-                // SAFETY: only edges below the capacity are listed.
-                unsafe { *self.overlay.base().add(edge as usize) = 0 };
-            }
-        } else {
-            self.listed.clear();
-            // SAFETY: the range is the overlay's own private, anonymous memory: dropped pages read
-            // as zero again.
-            unsafe { libc::madvise(self.overlay.base().cast(), self.overlay.len(), libc::MADV_DONTNEED) };
-        }
-    }
-
-    /// Reads and clears the map by `plan`; gives the first edge that is above both the history and
-    /// what was reported, with its class. All such edges count as reported from now on.
+    /// Reads and clears the map by `plan`; gives what is above the history.
     ///
     /// # Panics
     /// When the region is larger than this filter.
     #[inline]
-    pub fn judge(&mut self, plan: &Plan, region: &Region) -> Option<(u32, Class)> {
+    pub fn judge(&mut self, plan: &Plan, region: &Region) -> Option<News> {
         assert!(region.layout().capacity <= self.capacity, "a filter has a byte for every edge");
-        let (history, overlay, limits) = (self.history.base(), self.overlay.base(), self.limits.base());
-        let listed = &mut self.listed;
-        let mut first = None;
+        let (history, limits) = (self.history.base(), self.limits.base());
+        let mut news: Option<News> = None;
         let judged = |edge: u32, count: u8| {
             let (at, class) = (edge as usize, class::of_count(count));
             // SAFETY: a plan's edges lie below the region's capacity, and all planes are that long.
-            // The history is written by the engine, so it is read as an atomic; overlay and limits
-            // are ours alone.
+            // The history is written by the engine, so it is read as an atomic; the limits are ours
+            // alone.
             unsafe {
                 let known = (*history.add(at).cast::<AtomicU8>()).load(Ordering::Relaxed);
                 if class <= known {
                     *limits.add(at) = class::largest_count(known);
                     return;
                 }
-                let reported = overlay.add(at);
-                if class <= *reported {
-                    return;
-                }
-                if *reported == 0 && listed.len() < LISTED {
-                    listed.push(edge);
-                }
-                *reported = class;
             }
-            first.get_or_insert((edge, class));
+            let news = news.get_or_insert(News { edge, class, set: 0xcbf2_9ce4_8422_2325 });
+            news.set = (news.set ^ (u64::from(edge) << 8 | u64::from(class))).wrapping_mul(0x0000_0100_0000_01b3);
         };
         // SAFETY: the limits are as long as the region has edges, and are set edge by edge.
         unsafe { plan.drain_above(self.isa, region, Some(limits.cast_const()), judged) };
-        first
+        news
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::os::fd::AsFd;
 
     use proptest::prelude::*;
@@ -127,20 +109,11 @@ mod tests {
     struct Naive {
         region: Region,
         modules: Vec<Module>,
-        reported: BTreeMap<u32, Class>,
     }
 
     impl Naive {
         fn judge(&mut self, history: &[u8]) -> Option<(u32, Class)> {
-            let mut first = None;
-            for (edge, class) in self.touched() {
-                let reported = self.reported.entry(edge).or_insert(0);
-                if class > history[edge as usize] && class > *reported {
-                    *reported = class;
-                    first = first.or(Some((edge, class)));
-                }
-            }
-            first
+            self.touched().into_iter().find(|(edge, class)| *class > history[*edge as usize])
         }
 
         fn touched(&self) -> Vec<(u32, Class)> {
@@ -187,7 +160,7 @@ mod tests {
             let map = |access| Mapping::of_file(file.as_fd(), capacity as usize, access).unwrap();
             let novelty = Novelty { isa, ..Novelty::new(map(Access::SharedReadOnly), capacity).unwrap() };
             let plan = Plan::of(&modules, capacity);
-            let naive = Naive { region: region_with(&KINDS).0, modules, reported: BTreeMap::new() };
+            let naive = Naive { region: region_with(&KINDS).0, modules };
             Pair { naive, region, plan, novelty, history: map(Access::Shared) }
         }
 
@@ -219,18 +192,14 @@ mod tests {
             self.naive.region.header().journal_len.store(u32::MAX, Ordering::Relaxed);
         }
 
-        fn forget_reported(&mut self) {
-            self.novelty.forget_reported();
-            self.naive.reported.clear();
-        }
-
         /// What both say, and that both leave the same planes behind.
         fn judge(&mut self) -> Option<(u32, Class)> {
             let len = self.region.layout().capacity as usize;
             // SAFETY: the slices are whole planes, and nobody writes meanwhile.
             let plane = |base: *mut u8| unsafe { std::slice::from_raw_parts(base, len) };
             let expect = self.naive.judge(plane(self.history.base()));
-            assert_eq!(self.novelty.judge(&self.plan, &self.region), expect);
+            let news = self.novelty.judge(&self.plan, &self.region);
+            assert_eq!(news.map(|news| (news.edge, news.class)), expect);
             assert!(plane(self.region.counters()) == plane(self.naive.region.counters()));
             assert!(plane(self.region.flags()) == plane(self.naive.region.flags()));
             expect
@@ -242,7 +211,6 @@ mod tests {
         Hit(usize, u32, u32),
         Raise(usize, u32, Class),
         Judge,
-        NextBatch,
         OverflowJournal,
     }
 
@@ -254,7 +222,6 @@ mod tests {
             12 => (place.clone(), times).prop_map(|((which, local), times)| Step::Hit(which, local, times)),
             6 => (place, 0..8u32).prop_map(|((which, local), bit)| Step::Raise(which, local, 1 << bit)),
             6 => Just(Step::Judge),
-            1 => Just(Step::NextBatch),
             1 => Just(Step::OverflowJournal),
         ]
     }
@@ -269,7 +236,6 @@ mod tests {
                         Step::Hit(which, local, times) => pair.hit(which, local, times),
                         Step::Raise(which, local, class) => pair.raise(which, local, class),
                         Step::Judge => drop(pair.judge()),
-                        Step::NextBatch => pair.forget_reported(),
                         Step::OverflowJournal => pair.overflow_journal(),
                     }
                 }
@@ -279,19 +245,28 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_is_reported_once_a_batch_until_the_history_has_it() {
+    fn an_edge_is_reported_until_the_history_has_it() {
         let mut pair = Pair::new(Isa::best());
         let run = |pair: &mut Pair| {
             pair.hit(0, 196, 2);
             pair.judge()
         };
         let found = Some((4096 + 196, 2));
-        assert_eq!((run(&mut pair), run(&mut pair)), (found, None));
-        pair.forget_reported();
-        assert_eq!((run(&mut pair), run(&mut pair)), (found, None));
+        assert_eq!((run(&mut pair), run(&mut pair)), (found, found));
         pair.raise(0, 196, 2);
-        pair.forget_reported();
         assert_eq!((run(&mut pair), run(&mut pair)), (None, None));
+    }
+
+    #[test]
+    fn the_hash_is_of_all_that_is_new() {
+        let mut pair = Pair::new(Isa::best());
+        let mut set = |hits: &[(usize, u32)]| {
+            hits.iter().for_each(|(which, local)| pair.hit(*which, *local, 1));
+            pair.novelty.judge(&pair.plan, &pair.region).map(|news| news.set)
+        };
+        assert_eq!(set(&[]), None);
+        assert_eq!(set(&[(0, 1), (2, 5)]), set(&[(2, 5), (0, 1)]));
+        assert_ne!(set(&[(0, 1)]), set(&[(0, 1), (2, 5)]));
     }
 
     #[test]
@@ -300,7 +275,6 @@ mod tests {
         for (class, expect) in [(64, Some((4096, class::WRAPPED))), (class::WRAPPED, None)] {
             pair.raise(0, 0, class);
             for times in [1, 127, 256] {
-                pair.forget_reported();
                 pair.hit(0, 0, times);
                 assert_eq!(pair.judge(), expect.filter(|_| times == 256), "{times} hits, {class} known");
             }

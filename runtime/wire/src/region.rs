@@ -153,6 +153,7 @@ impl Region {
     pub fn create(edges: u32, token: u64, mode: u32) -> io::Result<(OwnedFd, Region)> {
         let layout = Layout::for_edges(edges).ok_or_else(too_large)?;
         let fd = mapping::memory_file(c"hitmap-region", layout.total)?;
+        mapping::seal_length(std::os::fd::AsFd::as_fd(&fd))?;
         let mapping = Mapping::of_file(std::os::fd::AsFd::as_fd(&fd), layout.total, Access::Shared)?;
         Ok((fd, Self::initialise(mapping, layout, token, mode)?))
     }
