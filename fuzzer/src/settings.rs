@@ -40,11 +40,16 @@ pub struct Settings {
     pub max_len: usize,
     /// The Python interpreter.
     pub python: String,
+    /// Whether the user named it.
+    pub own_python: bool,
     /// The command that starts hitmap again, as a user would type it.
     pub hitmap: String,
 }
 
 impl Settings {
+    /// The longest input that is made when nothing else is asked for, in bytes.
+    pub const MAX_LEN: usize = 4096;
+
     /// What one input may use.
     pub fn limits(&self) -> Limits {
         Limits {
@@ -66,12 +71,18 @@ impl Settings {
                 words.extend([name.into(), value]);
             }
         };
+        for seeds in &self.seeds {
+            option(true, "-i", quoted(seeds));
+        }
         option(self.workers > 1, "-j", self.workers.to_string());
         for dictionary in &self.dictionaries {
             option(true, "-x", quoted(dictionary));
         }
         option(u128::from(self.timeout_ms) != defaults.timeout.as_millis(), "-t", self.timeout_ms.to_string());
         option(self.memory_mb != defaults.memory_mb, "-m", self.memory_mb.to_string());
+        option(self.max_len != Settings::MAX_LEN, "--max-len", self.max_len.to_string());
+        option(self.runs_per_child == 1, "--isolation", "exec".into());
+        option(self.own_python, "--python", shell_quote(&self.python));
         option(self.map_edges != hitmap_wire::region::DEFAULT_EDGES, "--map-edges", self.map_edges.to_string());
         words.join(" ")
     }
@@ -113,6 +124,7 @@ impl Settings {
             map_edges: 1 << 16,
             max_len: 4096,
             python: "python3".into(),
+            own_python: false,
             hitmap: "hitmap".into(),
         }
     }

@@ -60,7 +60,7 @@ pub fn needed() -> PyResult<&'static Runtime> {
     present().ok_or_else(|| {
         PyRuntimeError::new_err(
             "hitmap's runtime is not loaded, so there is no coverage to read: this installation has no \
-             _rt/libhitmap_rt.so; install its wheel again",
+             _rt/libhitmap_rt.so; reinstall its wheel",
         )
     })
 }

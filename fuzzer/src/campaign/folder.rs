@@ -111,11 +111,6 @@ impl Folder {
         self.log.append(&record).map_err(io::Error::other)
     }
 
-    /// Takes an entry out that turned out to add nothing.
-    pub fn forget(&self, name: &str) {
-        let _ = std::fs::remove_file(self.path.join("queue").join(name));
-    }
-
     /// Keeps the input of a finding where AFL++ keeps it.
     ///
     /// # Errors

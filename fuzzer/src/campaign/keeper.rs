@@ -65,6 +65,9 @@ pub struct Keeper {
     last_status: (Instant, u64),
     last_save: Instant,
     execs_before: u64,
+    cycles_before: u64,
+    /// Generations of the entries, by their numbers.
+    depths: HashMap<usize, usize>,
 }
 
 impl Keeper {
@@ -82,6 +85,8 @@ impl Keeper {
             index,
             earlier: stats.run_time,
             execs_before: stats.execs,
+            cycles_before: stats.cycles,
+            depths: HashMap::new(),
             stats,
             folder,
             origin: Origin::Mutant(None),
@@ -109,9 +114,9 @@ impl Keeper {
     /// Takes up an entry of an earlier session.
     pub fn adopt(&mut self, id: CorpusId, name: String) {
         let number = names::number(&name).unwrap_or(0);
-        let depth = names::parent(&name)
-            .and_then(|parent| self.entries.values().find(|e| e.number == parent))
-            .map_or(0, |parent| parent.depth + 1);
+        let parent = names::parent(&name).and_then(|parent| self.depths.get(&parent));
+        let depth = parent.map_or(0, |depth| depth + 1);
+        self.depths.insert(number, depth);
         self.next_number = self.next_number.max(number + 1);
         self.entries.insert(id, Known { number, name, depth });
         self.stats.corpus = self.entries.len();
@@ -123,11 +128,22 @@ impl Keeper {
         self.next_number = self.next_number.max(number + 1);
     }
 
-    /// A queue file that was run again and brought nothing.
-    pub fn drop_readopted(&mut self) {
-        if let Some(name) = self.readopted.take() {
-            self.folder.forget(&name);
-        }
+    /// Records that a queue file was run again and brought nothing: it stays, a target that depends
+    /// on chance may have lost it, and it is not run again.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn record_readopted(&mut self, len: usize) -> Result<(), Error> {
+        let Some(name) = self.readopted.take() else { return Ok(()) };
+        let record = FeatureRecord { name, len: len as u32, ..FeatureRecord::default() };
+        self.folder.record(record, &[], &[]).map_err(|e| self.lost(&e))
+    }
+
+    /// Takes over how often the queue was walked in this session.
+    pub fn note_cycles(&mut self, cycles: u64) {
+        let before = self.stats.cycles;
+        self.stats.cycles = self.cycles_before + cycles;
+        self.stats.cycles_wo_finds += self.stats.cycles.saturating_sub(before);
     }
 
     /// Whether to stop: asked to, or out of time.
@@ -147,8 +163,10 @@ impl Keeper {
 
     /// Takes over what the loop knows better.
     pub fn note(&mut self, history: &History, modules: &[Module], scheduled: Option<CorpusId>) {
-        let only_findings = self.of_findings.keys().filter(|edge| history.class(**edge) == 0).count();
-        self.stats.edges = history.covered() + only_findings as u64;
+        if self.last_status.0.elapsed() >= STATUS_EVERY {
+            let only_findings = self.of_findings.keys().filter(|edge| history.class(**edge) == 0).count();
+            self.stats.edges = history.covered() + only_findings as u64;
+        }
         self.stats.total_edges = modules.iter().filter(|m| !m.is_refused()).map(|m| u64::from(m.edges)).sum();
         self.stats.cur_item = scheduled.and_then(|id| self.entries.get(&id)).map_or(0, |e| e.number);
         self.stats.unstable_edges = self.fickle.iter().filter(|(_, n)| **n >= FICKLE).count();
@@ -166,6 +184,8 @@ impl Keeper {
     /// # Errors
     /// What the file system reports.
     pub fn save(&mut self, history: &History, modules: &[Module]) -> Result<(), Error> {
+        let only_findings = self.of_findings.keys().filter(|edge| history.class(**edge) == 0).count();
+        self.stats.edges = history.covered() + only_findings as u64;
         self.last_save = Instant::now();
         self.stats.run_time = self.earlier + self.began.elapsed().as_secs_f64();
         let written = self.stats.write(self.folder.path(), &self.settings.harness, &self.settings.command());

@@ -153,6 +153,19 @@ impl Manifest {
         Ok(())
     }
 
+    /// Whether the campaign in `out` has a manifest.
+    pub fn is_saved(&self, out: &Path) -> bool {
+        out.join(FILE).exists()
+    }
+
+    /// Takes over the limits of this session, so that its findings are replayed under them.
+    pub fn take_limits(&mut self, settings: &Settings) {
+        self.python = settings.python.clone();
+        self.timeout_ms = settings.timeout_ms;
+        self.memory_mb = settings.memory_mb;
+        self.map_edges = self.map_edges.max(settings.map_edges);
+    }
+
     /// Adds libraries that are new; says whether any was.
     pub fn add_builds<'a>(&mut self, modules: impl IntoIterator<Item = &'a Module>) -> bool {
         let before = self.modules.len();

@@ -45,6 +45,10 @@ pub fn number(name: &str) -> Option<usize> {
 
 /// The entry number that a name says it was made from.
 pub fn parent(name: &str) -> Option<usize> {
+    if name.contains(",sync:") {
+        // That is another engine's entry.
+        return None;
+    }
     name.split(',').find_map(|part| part.strip_prefix("src:"))?.parse().ok()
 }
 

@@ -53,7 +53,7 @@ pub struct Typed {
     #[arg(long, value_name = "N", default_value_t = hitmap_wire::region::DEFAULT_EDGES, value_parser = clap::value_parser!(u32).range(1..=(hitmap_wire::region::MAX_EDGES as i64)))]
     map_edges: u32,
     /// The longest input that is made, in bytes
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=(8 << 20)))]
+    #[arg(long, value_name = "N", default_value_t = Settings::MAX_LEN as u32, value_parser = clap::value_parser!(u32).range(1..=(8 << 20)))]
     max_len: u32,
     /// `fork` runs many inputs in a forked child; `exec` forks one for each
     #[arg(long, value_name = "HOW", default_value = "fork")]
@@ -110,6 +110,7 @@ fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
         seed: typed.seed.unwrap_or(by_clock),
         map_edges: typed.map_edges,
         max_len: typed.max_len as usize,
+        own_python: typed.python.is_some(),
         python: typed.python.unwrap_or_else(|| front.python.to_string_lossy().into_owned()),
         hitmap: as_typed(front),
     })

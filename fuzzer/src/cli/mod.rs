@@ -91,7 +91,7 @@ fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
         }
         Verb::Build(forwarded) => python(front, "build", forwarded),
         Verb::Flags(forwarded) => python(front, "flags", forwarded),
-        Verb::Engine(typed) => engine::run(typed, stop_flag()?),
+        Verb::Engine(typed) => engine::run(typed),
     }
 }
 
@@ -106,9 +106,13 @@ fn end_with_the_pipe() {
 fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
-    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
-        .map_err(|e| Failure::internal(format!("cannot listen for Ctrl-C: {e}")))?;
+    listen(move || raised.store(true, Ordering::Relaxed))?;
     Ok(stop)
+}
+
+/// Has Ctrl-C and SIGTERM call `heard`, on a thread of its own.
+fn listen(heard: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+    ctrlc::set_handler(heard).map_err(|e| Failure::internal(format!("cannot listen for Ctrl-C: {e}")))
 }
 
 fn python(front: &Front, verb: &str, forwarded: Forwarded) -> Result<i32, Failure> {

@@ -1,5 +1,6 @@
 //! The engine at work: what earlier sessions kept, the seeds, then the loop.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -59,21 +60,30 @@ impl Engine {
         self.stages.0.acts.was_interrupted()
     }
 
+    #[allow(clippy::too_many_arguments, reason = "it is called once, and each is a part of its own")]
     pub fn open(
         settings: &Settings,
         index: usize,
+        budget: Option<u64>,
         mut manifest: Manifest,
         history: History,
         worker: Box<dyn Worker>,
         tokens: Tokens,
         stop: Arc<AtomicBool>,
     ) -> Result<Engine, Failure> {
+        // Nothing else is written before the manifest of a new campaign, and nothing at all before the
+        // lock on the folder of an old one.
+        let is_new = index == 0 && !manifest.is_saved(&settings.out);
+        if is_new {
+            manifest.save(&settings.out)?;
+        }
+        let (folder, left) = Folder::open(&settings.out, &Keeper::name(index))?;
         if index == 0 {
             manifest.add_builds(worker.modules());
+            manifest.take_limits(settings);
             manifest.save(&settings.out)?;
         }
         let out = (index == 0).then(|| settings.out.clone());
-        let (folder, left) = Folder::open(&settings.out, &Keeper::name(index))?;
         let stats =
             std::fs::read_to_string(folder.path().join("fuzzer_stats")).map(|t| Stats::read(&t)).unwrap_or_default();
         write_setup(folder.path(), settings)?;
@@ -87,7 +97,7 @@ impl Engine {
         let mutator = havoc(&mut state, tokens);
         let fuzzer = StdFuzzer::new(FavouredScheduler::new(), feedback, FindingFeedback);
         let executor = WorkerExecutor::new(worker, observer);
-        let stage = BatchStage::new(mutator, keeper, settings.execs_of(index));
+        let stage = BatchStage::new(mutator, keeper, budget);
         let manager = SimpleEventManager::new(NopMonitor::new());
         let notes = left.notes;
         let mut engine = Engine { fuzzer, executor, state, manager, stages: (stage, ()), notes, manifest, out };
@@ -119,8 +129,12 @@ impl Engine {
         }
         for (name, input) in unrecorded {
             self.stages.0.acts.readopted = Some(name);
+            let len = input.len();
             self.evaluate(input)?;
-            self.stages.0.acts.drop_readopted();
+            self.stages.0.acts.record_readopted(len).map_err(broken)?;
+            if self.stages.0.acts.must_stop() {
+                break;
+            }
         }
         Ok(())
     }
@@ -150,6 +164,8 @@ impl Engine {
         let path = self.stages.0.acts.path().join("seeds.done");
         let done = std::fs::read_to_string(&path).unwrap_or_default();
         let mut done: std::collections::BTreeSet<String> = done.lines().map(String::from).collect();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        let mut log = log.map_err(Failure::file("cannot write", &path))?;
         *self.state.corpus_mut().current_mut() = None;
         for seed in seeds {
             let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed.input));
@@ -159,13 +175,12 @@ impl Engine {
             self.stages.0.acts.origin = Origin::Seed(seed.name.clone());
             self.evaluate(seed.input.clone())?;
             self.stages.0.acts.origin = Origin::Mutant(None);
+            writeln!(log, "{hash}").map_err(Failure::file("cannot write", &path))?;
             done.insert(hash);
             if self.stages.0.acts.must_stop() {
                 break;
             }
         }
-        let text: String = done.iter().map(|hash| format!("{hash}\n")).collect();
-        crate::campaign::replace_file(&path, text.as_bytes()).map_err(Failure::file("cannot write", &path))?;
         if self.state.corpus().count() == 0 {
             self.plant(seeds)?;
         }
@@ -187,9 +202,9 @@ impl Engine {
     }
 
     /// The loop: schedule, mutate, run, judge, apply; then what has waited.
-    pub fn fuzz(&mut self, settings: &Settings, name: &str) -> Result<(), Failure> {
-        let budget = settings.execs_of(self.index(name)).unwrap_or(u64::MAX);
-        let mut peers = Peers::new(&settings.out, name);
+    pub fn fuzz(&mut self, settings: &Settings, index: usize, budget: Option<u64>) -> Result<(), Failure> {
+        let budget = budget.unwrap_or(u64::MAX);
+        let mut peers = Peers::new(&settings.out, &Keeper::name(index));
         let mut asked = Instant::now();
         self.housekeeping(true)?;
         while *self.state.executions() < budget && !self.stages.0.acts.must_stop() {
@@ -205,10 +220,6 @@ impl Engine {
         self.housekeeping(true)?;
         self.stages.0.acts.send_status();
         Ok(())
-    }
-
-    fn index(&self, name: &str) -> usize {
-        name.trim_start_matches('w').parse().unwrap_or(0)
     }
 
     fn hear(&mut self, peers: &mut Peers) -> Result<(), Failure> {
@@ -229,13 +240,16 @@ impl Engine {
         let modules = executor.worker().modules();
         let history = fuzzer.feedback().history();
         let scheduler = fuzzer.scheduler();
-        acts.stats.cycles = acts.stats.cycles.max(scheduler.cycles());
+        acts.note_cycles(scheduler.cycles());
         acts.note(history, modules, state.current_corpus_id().map_err(broken)?);
         acts.tick(*state.executions());
         if now || acts.save_is_due() {
             // A library that the harness imports late is part of the campaign from now on.
-            if let Some(out) = out.as_ref().filter(|_| manifest.add_builds(modules)) {
-                manifest.save(out)?;
+            if let Some(out) = out {
+                manifest.check_builds(out, modules.iter().filter(|m| m.load_bias != 0))?;
+                if manifest.add_builds(modules) {
+                    manifest.save(out)?;
+                }
             }
             acts.stats.favoured = scheduler.favoured();
             acts.stats.pending = scheduler.pending();
@@ -291,10 +305,11 @@ mod tests {
         let worker = Box::new(MockWorker::new(maze, takes));
         let manifest = Manifest::open(out).unwrap().unwrap_or_else(|| Manifest::new(&settings));
         let stop = Arc::new(AtomicBool::new(stop));
-        let mut engine = Engine::open(&settings, 0, manifest, history, worker, Tokens::new(), stop).unwrap();
+        let mut engine =
+            Engine::open(&settings, 0, settings.max_execs, manifest, history, worker, Tokens::new(), stop).unwrap();
         let seeds = [Seed { name: "seed".into(), input: b"x".to_vec() }];
         engine.take_up_seeds(&seeds).unwrap();
-        engine.fuzz(&settings, "w0").unwrap();
+        engine.fuzz(&settings, 0, settings.max_execs).unwrap();
         engine
     }
 

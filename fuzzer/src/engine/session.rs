@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hitmap_observers::history::History;
 use hitmap_observers::snapshot::{FeatureReader, ModuleId};
@@ -24,12 +24,16 @@ use crate::worker::Worker;
 use crate::worker::files::Files;
 use crate::worker::process::ProcessWorker;
 
-/// Runs engine number `index` of a campaign until it is told to stop, or its budget is spent. Says
+/// Whether this process has anything to save: set before the first write to the campaign folder.
+pub static IS_READY: AtomicBool = AtomicBool::new(false);
+
+/// Runs engine number `index` of a campaign until it is told to stop, or its budget of executions is
+/// spent. Says
 /// whether it was interrupted.
 ///
 /// # Errors
 /// With a message for the user.
-pub fn run(settings: &Settings, index: usize, stop: Arc<AtomicBool>) -> Result<bool, Failure> {
+pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<AtomicBool>) -> Result<bool, Failure> {
     let (seeds, cut) = read_seeds(settings)?;
     let tokens = read_tokens(&settings.dictionaries)?;
     let earlier = Manifest::open(&settings.out)?;
@@ -57,11 +61,12 @@ pub fn run(settings: &Settings, index: usize, stop: Arc<AtomicBool>) -> Result<b
         notes.push(format!("{cut} seeds are longer than --max-len {} and were cut", settings.max_len));
     }
 
-    let mut engine = Engine::open(settings, index, manifest, history, Box::new(worker), tokens, stop)?;
+    IS_READY.store(true, Ordering::Relaxed);
+    let mut engine = Engine::open(settings, index, budget, manifest, history, Box::new(worker), tokens, stop)?;
     notes.append(&mut engine.notes);
     Message::Ready { notes }.send();
     engine.take_up_seeds(&seeds)?;
-    engine.fuzz(settings, &name)?;
+    engine.fuzz(settings, index, budget)?;
     Ok(engine.was_interrupted())
 }
 

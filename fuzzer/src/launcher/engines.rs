@@ -53,15 +53,17 @@ impl Engines {
         })
     }
 
-    /// Starts engine number `index`.
+    /// Starts engine number `index`, of whose session `gone` is over and which has `spent` so many
+    /// executions of its budget.
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub fn start(&mut self, index: usize) -> Result<(), Failure> {
+    pub fn start(&mut self, index: usize, gone: Duration, spent: u64) -> Result<(), Failure> {
         let mut command = Command::new(&self.front.hitmap[0]);
         command
             .args(&self.front.hitmap[1..])
             .args(["engine", "--index", &index.to_string(), "--settings", &self.settings])
+            .args(["--gone", &gone.as_secs_f64().to_string(), "--spent", &spent.to_string()])
             .env("PYTHONSAFEPATH", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -128,7 +130,9 @@ impl Engines {
     pub fn wait(&mut self, patience: Duration) {
         let until = Instant::now() + patience;
         while self.running.iter().any(Option::is_some) && Instant::now() < until {
-            let _ = self.next(Duration::from_millis(100));
+            // Again and again: one that is just starting does not listen yet.
+            self.stop();
+            let _ = self.next(Duration::from_millis(300));
         }
         self.kill();
     }

@@ -29,8 +29,9 @@ const MERGE_EVERY: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(30);
 /// How often engines are asked to stop.
 const ASK_EVERY: Duration = Duration::from_millis(300);
-/// An engine that dies this often is a bug of ours, not bad luck.
-const DEATHS: usize = 10;
+/// Engines that die this often, each, within [`DEATHS_WITHIN`] are a bug of ours, not bad luck.
+const DEATHS: usize = 5;
+const DEATHS_WITHIN: Duration = Duration::from_secs(600);
 
 /// How the command line was started, so that it can be started again.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
     let mut engines = Engines::new(settings, front)?;
     let mut screen = Screen::new(settings);
     let mut session = Session::default();
-    engines.start(0)?;
+    engines.start(0, Duration::ZERO, 0)?;
     let mut merged = Instant::now();
     let mut told_to_stop: Option<Instant> = None;
     let mut asked = began;
@@ -67,7 +68,7 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
                 notes.iter().for_each(|note| screen.note(note));
                 if index == 0 && !session.ready {
                     for index in 1..settings.workers {
-                        engines.start(index)?;
+                        engines.start(index, began.elapsed(), 0)?;
                     }
                 }
                 session.ready = true;
@@ -76,15 +77,16 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
             Some(Event::Message(_, Message::Finding { title, folder })) => screen.finding(&title, &folder),
             Some(Event::Message(_, Message::Done { interrupted })) => session.interrupted |= interrupted,
             Some(Event::Message(_, Message::Failed { code, message })) => {
-                engines.stop();
                 engines.wait(FAREWELL);
                 screen.end();
                 return Err(Failure { code, message });
             }
             Some(Event::Died(index, how)) => {
-                session.deaths += 1;
-                if session.deaths > DEATHS {
-                    engines.stop();
+                session.deaths.retain(|death| death.elapsed() < DEATHS_WITHIN);
+                session.deaths.push(Instant::now());
+                if session.deaths.len() > DEATHS * settings.workers {
+                    engines.wait(FAREWELL);
+                    screen.end();
                     return Err(Failure::internal(format!("engine w{index} died again and again, last by {how}")));
                 }
                 if told_to_stop.is_some() {
@@ -92,7 +94,7 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
                 }
                 if session.ready {
                     screen.note(&format!("engine w{index} died ({how}); it is started again and takes up its folder"));
-                    engines.start(index)?;
+                    engines.start(index, began.elapsed(), screen.spent(index))?;
                 } else {
                     return Err(Failure::internal(format!("the engine died before it was ready ({how})")));
                 }
@@ -118,6 +120,10 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
         screen.draw(began.elapsed());
     }
     screen.end();
+    if !session.ready {
+        println!("Stopped before the harness was ready; nothing was written.");
+        return Ok(exit::INTERRUPTED);
+    }
     let coverage = merge_coverage(&settings.out)?;
     let findings = summary::print(settings, &screen, &coverage, began.elapsed(), session.interrupted)?;
     Ok(match (session.interrupted, findings) {
@@ -131,7 +137,7 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
 struct Session {
     ready: bool,
     interrupted: bool,
-    deaths: usize,
+    deaths: Vec<Instant>,
 }
 
 /// Renames a `coverage.hitmap` that cannot be read, so that it is not lost when it is made anew from
@@ -151,7 +157,10 @@ fn set_damaged_aside(out: &Path) -> Result<Option<String>, Failure> {
 /// cannot be read is passed over: its worker writes it anew within seconds.
 fn merge_coverage(out: &Path) -> Result<Snapshot, Failure> {
     let path = out.join("coverage.hitmap");
-    let mut all = Snapshot::load(&path).unwrap_or_default();
+    let mut all = match Snapshot::load(&path) {
+        Err(e) if !e.is_not_found() => return Err(Failure::usage(e.to_string())),
+        loaded => loaded.unwrap_or_default(),
+    };
     let before = all.clone();
     let mut executions = 0;
     let folders = std::fs::read_dir(out).map_err(Failure::file("cannot read", out))?;

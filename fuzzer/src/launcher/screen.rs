@@ -113,10 +113,10 @@ impl Screen {
         self.bar.finish_and_clear();
     }
 
-    /// Executions of this session.
-    pub fn execs_now(&self) -> u64 {
-        let first: u64 = self.first_execs.iter().flatten().sum();
-        self.execs().saturating_sub(first)
+    /// Executions that engine number `index` did in this session, as far as it told.
+    pub fn spent(&self, index: usize) -> u64 {
+        let first = self.first_execs.get(index).copied().flatten().unwrap_or(0);
+        self.engines.get(index).map_or(0, |e| e.execs.saturating_sub(first))
     }
 }
 
