@@ -46,8 +46,11 @@ class Host:
         """Lets a fatal signal write the Python stack to the descriptor ``log``.
 
         Not under a sanitizer: its own report needs the signal, and its interceptors would stand in the dump.
-        Only the thread that crashed is written: walking others is what hangs a handler.
+        Only the thread that crashed is written: walking others is what hangs a handler. What Python code writes to
+        standard error goes there at once: a buffer would die with the process.
         """
+        if sys.stderr is not None:
+            sys.stderr.reconfigure(write_through=True)  # type: ignore[union-attr]
         if _has_sanitizer():
             return
         if sys.version_info >= (3, 14):
