@@ -2,9 +2,16 @@
 //!
 //! One command line, reached from the cargo binary and from the Python package.
 
+pub mod bitmap;
+pub mod diff;
 pub mod engine;
 pub mod fuzz;
+pub mod maps;
+pub mod merge;
 pub mod replay;
+pub mod run;
+pub mod show;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -38,6 +45,16 @@ enum Verb {
     Fuzz(fuzz::Typed),
     /// Run inputs again, each in a fresh process, and show what becomes of them.
     Replay(replay::Typed),
+    /// Make one snapshot of many: the edges of any of them.
+    Merge(merge::Typed),
+    /// Compare two snapshots: edges that only one has, and those of both.
+    Diff(diff::Typed),
+    /// Show what a snapshot or a campaign covers, library by library.
+    Show(show::Typed),
+    /// Run a command and say how many functions it reached (llvm-covmap's bitmap).
+    Run(run::Typed),
+    /// Watch such a bitmap while a program sets it, as CSV.
+    Watch(watch::Typed),
     /// Build a package or a source tree with coverage (see `hitmap build --help`).
     #[command(disable_help_flag = true)]
     Build(Forwarded),
@@ -89,6 +106,17 @@ fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
             end_with_the_pipe();
             replay::run(&typed, front)
         }
+        Verb::Merge(typed) => merge::run(&typed, &*stop_flag()?),
+        Verb::Diff(typed) => {
+            end_with_the_pipe();
+            diff::run(&typed)
+        }
+        Verb::Show(typed) => {
+            end_with_the_pipe();
+            show::run(&typed)
+        }
+        Verb::Run(typed) => run::run(&typed),
+        Verb::Watch(typed) => watch::run(&typed),
         Verb::Build(forwarded) => python(front, "build", forwarded),
         Verb::Flags(forwarded) => python(front, "flags", forwarded),
         Verb::Engine(typed) => engine::run(typed),
