@@ -4,8 +4,8 @@ Executions are the only clock. Where a test must meet a campaign in mid-run, it 
 the folder, and ends it.
 """
 
-import json
 import contextlib
+import json
 import os
 import signal
 import subprocess

@@ -10,6 +10,7 @@ import argparse
 import faulthandler
 import gc
 import importlib.util
+import io
 import os
 import pickle
 import sys
@@ -49,8 +50,9 @@ class Host:
         Only the thread that crashed is written: walking others is what hangs a handler. What Python code writes to
         standard error goes there at once: a buffer would die with the process.
         """
-        if sys.stderr is not None:
-            sys.stderr.reconfigure(write_through=True)  # type: ignore[union-attr]
+        sys.stderr = io.TextIOWrapper(
+            io.FileIO(2, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
+        )
         if _has_sanitizer():
             return
         if sys.version_info >= (3, 14):
