@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -169,8 +170,9 @@ def _run(command: list[str]) -> int:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                # The terminal sent it to the campaign as well, which ends in its own order.
-                continue
+                # The campaign ends in its own order. The terminal told it as well; a signal sent to this process alone
+                # did not, and being told twice is no harm.
+                process.send_signal(signal.SIGINT)
 
 
 def _argument(harness: Harness, out: Path) -> str:
