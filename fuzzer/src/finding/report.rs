@@ -113,7 +113,10 @@ fn key(
     if !by_chance {
         add(&format!("{:?} {:?}", evidence.signal, evidence.exit_code));
     }
-    let is_recursion = frames.len() >= hitmap_wire::batch::FRAMES - 8;
+    // A failed assertion is one bug whoever called, at whatever depth; its text tells two in one
+    // function apart where there are no lines.
+    let assertion = said.and_then(|words| words.split_once("Assertion ")).map(|(_, text)| text);
+    let is_recursion = assertion.is_none() && frames.len() >= hitmap_wire::batch::FRAMES - 8;
     let named: Vec<&Frame> = frames.iter().filter(|f| is_telling(f)).collect();
     if by_chance {
         add(&place.map(|f| f.function.clone()).unwrap_or_default());
@@ -125,9 +128,6 @@ fn key(
     } else {
         let mut functions: Vec<&str> = named.iter().map(|f| f.function.as_str()).collect();
         functions.dedup();
-        // A failed assertion is one bug whoever called; its text tells two in one function apart where
-        // there are no lines.
-        let assertion = said.and_then(|words| words.split_once("Assertion ")).map(|(_, text)| text);
         functions.iter().take(if assertion.is_some() { 1 } else { DEPTH }).for_each(|function| add(function));
         add(assertion.unwrap_or_default());
         match named.first() {
@@ -311,6 +311,8 @@ mod tests {
         let key = |frames: &[Frame], said| key(&evidence(Outcome::Signal), frames, None, &[], "", Some(said));
         assert_eq!(key(&called_by("a"), "Assertion `x'"), key(&called_by("b"), "Assertion `x'"));
         assert_ne!(key(&called_by("a"), "Assertion `x'"), key(&called_by("a"), "Assertion `y'"));
+        let deep: Vec<Frame> = std::iter::repeat_n(called_by("a"), 64).flatten().collect();
+        assert_eq!(key(&called_by("a"), "Assertion `x'"), key(&deep, "Assertion `x'"));
     }
 
     #[test]
