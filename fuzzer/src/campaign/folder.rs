@@ -94,9 +94,7 @@ impl Folder {
     /// # Errors
     /// What the file system reports.
     pub fn keep_input(&self, name: &str, input: &[u8]) -> io::Result<()> {
-        let making = self.path.join(making("input"));
-        std::fs::write(&making, input)?;
-        std::fs::rename(making, self.path.join("queue").join(name))
+        self.place("queue", name, input)
     }
 
     /// Records what an entry covers. `record.hits` is filled in from `hits`.
@@ -124,6 +122,10 @@ impl Folder {
                  Reports, stacks and the command that replays each are in ../../findings/.\n",
             )?;
         }
+        self.place(folder, name, input)
+    }
+
+    fn place(&self, folder: &str, name: &str, input: &[u8]) -> io::Result<()> {
         let making = self.path.join(making("input"));
         std::fs::write(&making, input)?;
         std::fs::rename(making, self.path.join(folder).join(name))

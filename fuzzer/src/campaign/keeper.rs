@@ -117,10 +117,14 @@ impl Keeper {
         let parent = names::parent(&name).and_then(|parent| self.depths.get(&parent));
         let depth = parent.map_or(0, |depth| depth + 1);
         self.depths.insert(number, depth);
-        self.next_number = self.next_number.max(number + 1);
-        self.entries.insert(id, Known { number, name, depth });
+        self.enter(id, Known { number, name, depth });
+    }
+
+    fn enter(&mut self, id: CorpusId, entry: Known) {
+        self.reserve(entry.number);
+        self.stats.max_depth = self.stats.max_depth.max(entry.depth);
+        self.entries.insert(id, entry);
         self.stats.corpus = self.entries.len();
-        self.stats.max_depth = self.stats.max_depth.max(depth);
     }
 
     /// Numbers below this one are taken, whatever became of the entry.
@@ -164,14 +168,17 @@ impl Keeper {
     /// Takes over what the loop knows better.
     pub fn note(&mut self, history: &History, modules: &[Module], scheduled: Option<CorpusId>) {
         if self.last_status.0.elapsed() >= STATUS_EVERY {
-            let only_findings = self.of_findings.keys().filter(|edge| history.class(**edge) == 0).count();
-            self.stats.edges = history.covered() + only_findings as u64;
+            self.count_edges(history);
         }
         self.stats.total_edges = modules.iter().filter(|m| !m.is_refused()).map(|m| u64::from(m.edges)).sum();
         self.stats.cur_item = scheduled.and_then(|id| self.entries.get(&id)).map_or(0, |e| e.number);
-        self.stats.unstable_edges = self.fickle.iter().filter(|(_, n)| **n >= FICKLE).count();
         let all = (history.covered() as usize + self.stats.unstable_edges).max(1) as f64;
         self.stats.stability = 100.0 * (1.0 - self.stats.unstable_edges as f64 / all);
+    }
+
+    fn count_edges(&mut self, history: &History) {
+        let only_findings = self.of_findings.keys().filter(|edge| history.class(**edge) == 0).count();
+        self.stats.edges = history.covered() + only_findings as u64;
     }
 
     /// Whether it is time to save.
@@ -184,8 +191,7 @@ impl Keeper {
     /// # Errors
     /// What the file system reports.
     pub fn save(&mut self, history: &History, modules: &[Module]) -> Result<(), Error> {
-        let only_findings = self.of_findings.keys().filter(|edge| history.class(**edge) == 0).count();
-        self.stats.edges = history.covered() + only_findings as u64;
+        self.count_edges(history);
         self.last_save = Instant::now();
         self.stats.run_time = self.earlier + self.began.elapsed().as_secs_f64();
         let written = self.stats.write(self.folder.path(), &self.settings.harness, &self.settings.command());
@@ -273,10 +279,7 @@ impl Acts for Keeper {
             ..FeatureRecord::default()
         };
         self.folder.record(record, new.hits, new.modules).map_err(|e| self.lost(&e))?;
-        self.next_number = self.next_number.max(number + 1);
-        self.entries.insert(new.id, Known { number, name, depth });
-        self.stats.corpus = self.entries.len();
-        self.stats.max_depth = self.stats.max_depth.max(depth);
+        self.enter(new.id, Known { number, name, depth });
         self.stats.last.0 = unix_time();
         self.stats.cycles_wo_finds = 0;
         self.stats.slowest_ms = self.stats.slowest_ms.max(new.nanos / 1_000_000);
@@ -328,7 +331,9 @@ impl Acts for Keeper {
     fn fickle(&mut self, hit: Hit) -> bool {
         let times = self.fickle.entry(hit).or_insert(0);
         *times += 1;
-        *times == FICKLE
+        let silenced = *times == FICKLE;
+        self.stats.unstable_edges += usize::from(silenced);
+        silenced
     }
 
     fn tick(&mut self, execs: u64) -> bool {

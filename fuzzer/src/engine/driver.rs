@@ -139,15 +139,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes up what earlier findings reached, which no entry covers. A snapshot that is missing or
+    /// Takes up what earlier findings reached and no entry covers. A snapshot that is missing or
     /// damaged is made anew at the next save.
     fn take_up_coverage(&mut self) {
         let acts = &mut self.stages.0.acts;
         let Ok(snapshot) = Snapshot::load(acts.path().join("coverage.hitmap")) else { return };
+        let history = self.fuzzer.feedback().history();
         for module in self.executor.worker().modules() {
             let saved = snapshot.module(module_id(module).key());
             for hit in saved.into_iter().flat_map(|map| map.hits().iter()) {
-                acts.reached_by_finding(module.base + hit.edge, hit.class);
+                let edge = module.base + hit.edge;
+                if history.is_novel(edge, hit.class) {
+                    acts.reached_by_finding(edge, hit.class);
+                }
             }
         }
     }

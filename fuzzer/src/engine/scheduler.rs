@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use libafl::corpus::{Corpus, CorpusId, HasCurrentCorpusId};
+use libafl::corpus::{Corpus, CorpusId};
 use libafl::inputs::{BytesInput, HasMutatorBytes};
 use libafl::schedulers::Scheduler;
 use libafl::state::{HasCorpus, HasRand};
@@ -180,7 +180,6 @@ impl Scheduler<BytesInput, State> for FavouredScheduler {
 
     fn set_current_scheduled(&mut self, state: &mut State, next: Option<CorpusId>) -> Result<(), Error> {
         *state.corpus_mut().current_mut() = next;
-        let _ = state.current_corpus_id()?;
         Ok(())
     }
 }

@@ -209,7 +209,7 @@ impl ProcessWorker {
             let name = format!("{} brings {} edges", refused.name(), refused.edges);
             return Err(WorkerError::MapFull { name, refusal });
         }
-        if seen.len() != self.known.len() || seen != self.known {
+        if seen != self.known {
             self.plan = Plan::of(&seen, region.layout().capacity);
             self.known = seen;
         }
@@ -298,9 +298,13 @@ impl ProcessWorker {
         self.plan.drain(&self.files.region, |edge, class| hits.push((edge, class)));
         let capacity = self.files.region.layout().capacity;
         let nanos = self.files.batch.header().nanos.load(Ordering::Relaxed);
+        // It may have been through, and died of what the input left behind, such as a closed descriptor.
+        let outlived = matches!(end, BatchEnd::Died(_)) && self.files.batch.header().cur.load(Ordering::Acquire) == 1;
         let observation = match (end, self.files.batch.verdict(0, capacity)) {
-            (BatchEnd::Done, Some(verdict)) => {
-                self.learn_pace(1);
+            (_, Some(verdict)) if end == BatchEnd::Done || outlived => {
+                if end == BatchEnd::Done {
+                    self.learn_pace(1);
+                }
                 let evidence = verdict.outcome.is_finding().then(|| self.raised(&verdict, true));
                 Observation { outcome: verdict.outcome, nanos, evidence }
             }
@@ -308,11 +312,6 @@ impl ProcessWorker {
             (BatchEnd::Done, None) => {
                 self.retire()?;
                 Observation { outcome: Outcome::Ok, nanos: 0, evidence: None }
-            }
-            // It was through, and died of what the input left behind, such as a closed descriptor.
-            (BatchEnd::Died(_), Some(verdict)) if self.files.batch.header().cur.load(Ordering::Acquire) == 1 => {
-                let evidence = verdict.outcome.is_finding().then(|| self.raised(&verdict, true));
-                Observation { outcome: verdict.outcome, nanos, evidence }
             }
             (end, _) => {
                 let evidence = self.evidence(end, true);
