@@ -10,6 +10,7 @@
 //! | [`control`] | socket messages: fork, kill, ready, exited | engine and server |
 //! | [`batch`] | inputs of one wake-up, their verdicts, the note that a crash leaves | engine, then child |
 //! | [`region`] | the map: one counter and one flag an edge, the journal | instrumented code |
+//! | [`comparisons`] | what the run of one input compared, on request | instrumented code |
 //! | [`modules`] | which library owns which range of edges | whoever registers, under a lock |
 //! | [`identity`] | what names a library on every machine | nobody: it is computed |
 //! | [`sweep`] | how touched edges are read and cleared | reader |
@@ -25,6 +26,7 @@
 
 pub mod batch;
 pub mod class;
+pub mod comparisons;
 pub mod control;
 pub mod identity;
 mod lanes;

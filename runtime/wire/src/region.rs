@@ -1,4 +1,4 @@
-//! The map region: a header, the module table, two planes and the journal.
+//! The map region: a header, the module table, two planes, the journal and the comparison log.
 //!
 //! ```text
 //! offset 0            Header                       one page
@@ -6,6 +6,7 @@
 //!        ...          counters, one byte an edge   how often an edge ran (wraps or saturates)
 //!        ...          flags, one byte an edge      whether it ran
 //!        ...          journal, one u32 an edge     edges first touched since the last clear
+//!        ...          comparisons                  what a run compared, when it is asked to tell
 //! ```
 //!
 //! Everything follows from the capacity in edges, which never changes: the region is reserved once
@@ -18,13 +19,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::PAGE;
+use crate::comparisons;
 use crate::mapping::{self, Access, Mapping};
 use crate::modules::ModuleRecord;
 
 /// What a region starts with.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"hitmap\0R");
 /// The version of this layout. A reader refuses any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// How many libraries one process may bring.
 pub const MODULES: usize = 1024;
 /// The default capacity: TVM, the largest known target, has 3.1 million edges.
@@ -80,6 +82,8 @@ pub struct Layout {
     pub flags: usize,
     /// Offset of the journal, in bytes.
     pub journal: usize,
+    /// Offset of the comparison log, in bytes.
+    pub comparisons: usize,
     /// The whole region, in bytes.
     pub total: usize,
 }
@@ -94,8 +98,9 @@ impl Layout {
         let counters = PAGE + MODULES * size_of::<ModuleRecord>();
         let flags = counters + capacity;
         let journal = flags + capacity;
-        let total = journal + capacity * size_of::<u32>();
-        Some(Layout { capacity: capacity as u32, counters, flags, journal, total })
+        let comparisons = journal + capacity * size_of::<u32>();
+        let total = (comparisons + size_of::<comparisons::Log>()).next_multiple_of(PAGE);
+        Some(Layout { capacity: capacity as u32, counters, flags, journal, comparisons, total })
     }
 
     fn of_capacity(capacity: u32) -> Option<Layout> {
@@ -252,6 +257,14 @@ impl Region {
         }
     }
 
+    /// The comparison log.
+    #[inline]
+    pub fn comparisons(&self) -> &comparisons::Log {
+        // SAFETY: the offset is a multiple of a page, the log lies within the mapping, and any bytes
+        // are a valid log.
+        unsafe { &*self.mapping.base().add(self.layout.comparisons).cast() }
+    }
+
     /// The module table's first record.
     #[inline]
     pub fn records(&self) -> *mut ModuleRecord {
@@ -298,7 +311,8 @@ mod tests {
         let layout = Layout::for_edges(10_000).unwrap();
         assert_eq!(layout.capacity, 16_384);
         assert_eq!(layout.counters, 4096 + 1024 * 1024);
-        assert_eq!(layout.total, layout.journal + 4 * 16_384);
+        assert_eq!(layout.comparisons, layout.journal + 4 * 16_384);
+        assert_eq!(layout.total, layout.comparisons + 4096 + 64 + 80 * 16_384 + 4032);
         assert_eq!(Layout::for_edges(MAX_EDGES + 1), None);
     }
 
@@ -328,6 +342,22 @@ mod tests {
             unsafe { (*region.mapping.base().cast::<Header>()).capacity = lie };
             assert!(matches!(Region::attach(fd.as_fd(), 7), Err(AttachError::Size)), "capacity {lie}");
         }
+    }
+
+    #[test]
+    fn comparisons_are_read_as_far_as_they_can_be_believed() {
+        let region = Region::private(1).unwrap();
+        let log = region.comparisons();
+        assert_eq!(log.entries(), []);
+        log.count.store(u32::MAX, Ordering::Relaxed);
+        let foreign = log.entries();
+        assert_eq!(foreign.len(), comparisons::ENTRIES);
+        assert_eq!(foreign[0].left(), b"");
+        let lying = comparisons::Comparison { left_len: 255, ..foreign[0] };
+        assert_eq!(lying.left().len(), comparisons::OPERAND);
+        log.sites[7].store(9, Ordering::Relaxed);
+        log.clear();
+        assert_eq!((log.entries().len(), log.sites[7].load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]
