@@ -2,7 +2,7 @@
 //!
 //! In the order in which a run is judged: [`observer`] holds what it touched, [`feedback`] compares
 //! that with [`history`], and what a campaign reached is saved as a [`snapshot`] inside a checked
-//! [`frame`].
+//! [`frame`]. The [`places`] of its edges in the source are read from the libraries' files.
 
 #![deny(missing_docs)]
 
@@ -10,4 +10,5 @@ pub mod feedback;
 pub mod frame;
 pub mod history;
 pub mod observer;
+pub mod places;
 pub mod snapshot;

@@ -1,11 +1,10 @@
-//! Names for raw addresses: function, file and line, from the library's own debug information.
+//! Names for the raw addresses of a process: which library holds each, and what that library calls it.
 //!
-//! The `addr2line` crate reads DWARF, and the symbol table where there is none. A library is opened
-//! once; one that cannot be read leaves its addresses as library and offset.
+//! A library is opened once; one that cannot be read leaves its addresses as library and offset.
 
 use std::collections::HashMap;
 
-use addr2line::Loader;
+use hitmap_observers::places::{Named, Names};
 use hitmap_wire::identity::Loaded;
 use hitmap_wire::modules::Module;
 use serde::{Deserialize, Serialize};
@@ -30,7 +29,7 @@ pub struct Frame {
 /// Opens libraries once.
 #[derive(Default)]
 pub struct Symbolizer {
-    loaders: HashMap<String, Option<Loader>>,
+    names: HashMap<String, Option<Names>>,
 }
 
 impl Symbolizer {
@@ -45,31 +44,16 @@ impl Symbolizer {
         };
         let offset = address.wrapping_sub(bias);
         let bare = Frame { module: path.clone(), offset, instrumented, ..Frame::default() };
-        let Some(loader) = self.loaders.entry(path.clone()).or_insert_with(|| Loader::new(&path).ok()) else {
+        let Some(names) = self.names.entry(path.clone()).or_insert_with(|| Names::open(&path)) else {
             return vec![bare];
         };
         // A return address is the instruction after the call, which may be another line's.
-        let probe = offset.wrapping_sub(1);
-        let mut frames = Vec::new();
-        if let Ok(mut inlined) = loader.find_frames(probe) {
-            while let Ok(Some(frame)) = inlined.next() {
-                let function = frame.function.as_ref().and_then(|f| f.demangle().ok().map(|n| n.into_owned()));
-                let file = frame.location.as_ref().and_then(|l| l.file).unwrap_or_default().to_string();
-                let line = frame.location.as_ref().and_then(|l| l.line).unwrap_or(0);
-                frames.push(Frame { function: function.unwrap_or_default(), file, line, ..bare.clone() });
-            }
+        let named = names.at(offset.wrapping_sub(1));
+        if named.is_empty() {
+            return vec![bare];
         }
-        frames.retain(|frame| !frame.function.is_empty());
-        if frames.is_empty() {
-            let function = loader.find_symbol(probe).map(demangle).unwrap_or_default();
-            frames.push(Frame { function, ..bare });
-        }
-        frames
+        named.into_iter().map(|Named { function, file, line }| Frame { function, file, line, ..bare.clone() }).collect()
     }
-}
-
-fn demangle(symbol: &str) -> String {
-    addr2line::demangle_auto(symbol.into(), None).into_owned()
 }
 
 fn library(address: u64, objects: &[Loaded], modules: &[Module]) -> Option<(String, u64, bool)> {

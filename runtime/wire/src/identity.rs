@@ -142,19 +142,26 @@ fn describe(info: &libc::dl_phdr_info) -> Loaded {
 
 /// The identity of a loaded library.
 pub fn identity_of(info: &libc::dl_phdr_info) -> Identity {
-    for segment in segments(info).iter().filter(|s| s.p_type == libc::PT_NOTE) {
-        // SAFETY: the loader maps notes that lie in a loaded segment; linkers place them there.
-        let notes = unsafe { memory(info, segment) };
-        if let Some(id) = find_note(notes, segment.p_align, b"GNU\0", 3) {
-            return Identity::new(id);
-        }
+    let of_kind = |kind: u32| segments(info).iter().filter(move |s| s.p_type == kind);
+    // SAFETY: the loader maps notes that lie in a loaded segment; linkers place them there.
+    let notes = of_kind(libc::PT_NOTE).map(|s| (unsafe { memory(info, s) }, s.p_align));
+    let code = of_kind(libc::PT_LOAD).filter(|s| s.p_flags & libc::PF_X != 0);
+    // SAFETY: executable segments are readable on every platform that we build for.
+    identity_from(notes, code.map(|s| unsafe { memory(info, s) }))
+}
+
+/// The identity of a library with these notes, each with its alignment, and this code: its
+/// executable segments in the order of the file, as long as they are in the file.
+pub fn identity_from<'a>(
+    mut notes: impl Iterator<Item = (&'a [u8], u64)>,
+    code: impl Iterator<Item = &'a [u8]>,
+) -> Identity {
+    if let Some(id) = notes.find_map(|(bytes, align)| find_note(bytes, align, b"GNU\0", 3)) {
+        return Identity::new(id);
     }
     let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    for segment in segments(info).iter().filter(|s| s.p_type == libc::PT_LOAD && s.p_flags & libc::PF_X != 0) {
-        // SAFETY: executable segments are readable on every platform that we build for.
-        for byte in unsafe { memory(info, segment) } {
-            hash = (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013B);
-        }
+    for byte in code.flatten() {
+        hash = (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013B);
     }
     Identity::new(&hash.to_le_bytes())
 }

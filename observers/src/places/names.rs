@@ -1,0 +1,69 @@
+//! Names for addresses within a library's file: function, file and line.
+//!
+//! The `addr2line` crate reads DWARF, and the symbol table where there is none.
+
+use std::path::Path;
+
+use addr2line::Loader;
+
+/// What one address is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The function, demangled.
+    pub function: String,
+    /// The source file; empty when it is not known.
+    pub file: String,
+    /// The line; 0 when it is not known.
+    pub line: u32,
+}
+
+/// One library's debug information.
+pub struct Names(Loader);
+
+impl Names {
+    /// Opens a library's file; `None` when it cannot be read.
+    pub fn open(path: impl AsRef<Path>) -> Option<Names> {
+        Loader::new(path).ok().map(Names)
+    }
+
+    /// The functions that hold `address`, innermost first: one, and those it was inlined into.
+    /// Empty when none has a name.
+    pub fn at(&self, address: u64) -> Vec<Named> {
+        // Line tables alone name only functions that something was inlined into.
+        let symbol =
+            || self.0.find_symbol(address).map(|name| addr2line::demangle_auto(name.into(), None).into_owned());
+        let mut frames = Vec::new();
+        if let Ok(mut inlined) = self.0.find_frames(address) {
+            while let Ok(Some(frame)) = inlined.next() {
+                let named = frame.function.as_ref().and_then(|f| f.demangle().ok().map(|name| name.into_owned()));
+                let file = frame.location.as_ref().and_then(|l| l.file).unwrap_or_default().to_string();
+                let line = frame.location.as_ref().and_then(|l| l.line).unwrap_or(0);
+                frames.push(Named { function: named.or_else(symbol).unwrap_or_default(), file, line });
+            }
+        }
+        frames.retain(|frame| !frame.function.is_empty());
+        if frames.is_empty() {
+            frames.extend(symbol().map(|function| Named { function, ..Named::default() }));
+        }
+        frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_of_this_program_has_its_name() {
+        let address = a_function_of_this_program_has_its_name as fn() as usize;
+        let bias = hitmap_wire::identity::holding(address).unwrap().bias;
+        let frames = Names::open(std::env::current_exe().unwrap()).unwrap().at(address as u64 - bias);
+        assert!(frames[0].function.contains("a_function_of_this_program_has_its_name"), "{frames:?}");
+        assert!(frames[0].file.ends_with("names.rs") && frames[0].line > 0, "{frames:?}");
+    }
+
+    #[test]
+    fn an_address_without_a_name_has_none() {
+        assert_eq!(Names::open(std::env::current_exe().unwrap()).unwrap().at(5), []);
+    }
+}
