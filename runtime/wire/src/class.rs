@@ -11,7 +11,7 @@ pub type Class = u8;
 /// wrapped, so there were at least 256 hits.
 pub const WRAPPED: Class = 128;
 
-static OF_COUNT: [Class; 256] = {
+pub(crate) const OF_COUNT: [Class; 256] = {
     let mut table = [0u8; 256];
     let mut count = 1;
     while count < 256 {
@@ -38,7 +38,8 @@ static OF_COUNT: [Class; 256] = {
 /// ```
 #[inline]
 pub fn of_count(count: u8) -> Class {
-    OF_COUNT[usize::from(count)]
+    static TABLE: [Class; 256] = OF_COUNT;
+    TABLE[usize::from(count)]
 }
 
 /// The largest count that `class` covers: `of_count(n) <= class` exactly when `n` is at most that.

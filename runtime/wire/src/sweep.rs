@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::PAGE;
 use crate::class::{self, Class};
-use crate::lanes::{self, BLOCK, How, Isa, Stretch};
+pub use crate::lanes::BLOCK;
+use crate::lanes::{self, How, Isa, Stretch};
 use crate::modules::{COUNTERS, FLAGS, GUARDS, IN_PLACE, Module};
 use crate::region::Region;
 
@@ -101,6 +102,39 @@ impl Plan {
         }
     }
 
+    /// Clears every touched edge. What was swept is told as blocks of [`BLOCK`] edges, by
+    /// `block(first, classes)`; what a journal has as `hit(edge, class)`. Each edge is told once.
+    ///
+    /// # Panics
+    /// When the plan was made for a larger region.
+    #[inline]
+    pub fn drain_blocks(
+        &self,
+        region: &Region,
+        mut block: impl FnMut(u32, &[Class; BLOCK]),
+        mut hit: impl FnMut(u32, Class),
+    ) {
+        assert!(self.capacity <= region.layout().capacity, "a plan reads the region that it was made for");
+        for Swept { range, how } in &self.swept {
+            // SAFETY: `of` made the range for a region that is no larger than this one.
+            unsafe { sweep_blocks(region, range, *how, &mut block) };
+        }
+        if self.guards.is_empty() {
+            return;
+        }
+        let len = region.header().journal_len.swap(0, Ordering::Relaxed) as usize;
+        match region.journal().get(..len) {
+            Some(entries) => self.drain_journal(region, entries, |edge, count| hit(edge, class::of_count(count))),
+            None => {
+                for range in &self.guards {
+                    // SAFETY: as above.
+                    unsafe { sweep_blocks(region, range, How::Counters, &mut block) };
+                }
+            }
+        }
+    }
+
+    #[inline]
     fn drain_journal(&self, region: &Region, entries: &[AtomicU32], mut hit: impl FnMut(u32, u8)) {
         let counters = region.counters();
         for entry in entries {
@@ -129,18 +163,36 @@ unsafe fn sweep(
     how: How,
     mut hit: impl FnMut(u32, u8),
 ) {
+    // SAFETY: the caller's word; limits have a byte for every edge of the region.
+    unsafe {
+        let limits = limits.map(|limits| limits.add(range.start as usize));
+        let stretch = Stretch { limits, ..stretch(region, range, how) };
+        lanes::sweep(isa, stretch, |i, count| hit(range.start + i as u32, count));
+    }
+}
+
+/// # Safety
+/// `range` is a plan's, of a region no larger than this one.
+#[inline]
+unsafe fn sweep_blocks(region: &Region, range: &Range<u32>, how: How, mut block: impl FnMut(u32, &[Class; BLOCK])) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let stretch = stretch(region, range, how);
+        lanes::sweep_blocks(Isa::best(), stretch, |i, classes| block(range.start + i as u32, classes));
+    }
+}
+
+/// # Safety
+/// `range` is a plan's, of a region no larger than this one: it was clamped to the capacity. It starts
+/// at a page and a capacity is a number of pages, so whole blocks of it lie within the planes too.
+#[inline]
+unsafe fn stretch(region: &Region, range: &Range<u32>, how: How) -> Stretch {
     let (start, len) = (range.start as usize, range.len());
     debug_assert!(start.is_multiple_of(BLOCK));
     debug_assert!(start + len.next_multiple_of(BLOCK) <= region.layout().capacity as usize);
-    // SAFETY: the range was clamped to the capacity. It starts at a page and a capacity is a number
-    // of pages, so whole blocks of it lie within the planes too.
-    unsafe {
-        let counters = region.counters().add(start);
-        let flags = region.flags().add(start);
-        let limits = limits.map(|limits| limits.add(start));
-        let stretch = Stretch { counters, flags, limits, len, how };
-        lanes::sweep(isa, stretch, |i, count| hit(range.start + i as u32, count));
-    }
+    // SAFETY: the caller's word.
+    let (counters, flags) = unsafe { (region.counters().add(start), region.flags().add(start)) };
+    Stretch { counters, flags, limits: None, len, how }
 }
 
 /// Whether any library must be carried over by the process itself.
@@ -242,6 +294,32 @@ pub(crate) mod tests {
             let plan = Plan::of(&all, region.layout().capacity);
             prop_assert_eq!(drained(&plan, &region), expect);
             prop_assert_eq!(drained(&plan, &region), vec![]);
+        }
+
+        #[test]
+        fn blocks_tell_what_single_edges_do(
+            hits in prop::collection::vec((0usize..4, 0u32..1000), 0..2000), overflow: bool,
+        ) {
+            let kinds = [(COUNTERS | FLAGS, 1000), (COUNTERS, 1000), (FLAGS, 1000), (GUARDS, 1000)];
+            let (one, all) = region_with(&kinds);
+            let (other, _) = region_with(&kinds);
+            for region in [&one, &other] {
+                hits.iter().for_each(|(which, local)| hit(region, &all[*which], *local));
+                if overflow {
+                    region.header().journal_len.store(u32::MAX, Ordering::Relaxed);
+                }
+            }
+            let plan = Plan::of(&all, one.layout().capacity);
+            let told = std::cell::RefCell::new(Vec::new());
+            let block = |first: u32, classes: &[u8; BLOCK]| {
+                let touched = classes.iter().enumerate().filter(|(_, class)| **class != 0);
+                told.borrow_mut().extend(touched.map(|(i, class)| (first + i as u32, *class)));
+            };
+            plan.drain_blocks(&other, block, |edge, class| told.borrow_mut().push((edge, class)));
+            let mut told = told.into_inner();
+            told.sort_unstable();
+            prop_assert_eq!(told, drained(&plan, &one));
+            prop_assert_eq!(drained(&plan, &other), vec![]);
         }
     }
 }

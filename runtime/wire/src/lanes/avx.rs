@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Lanes;
+use crate::class::OF_COUNT;
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(__m256i, __m256i);
@@ -12,6 +13,16 @@ impl Avx2 {
     fn zip(self, other: Avx2, f: impl Fn(__m256i, __m256i) -> __m256i) -> Avx2 {
         Avx2(f(self.0, other.0), f(self.1, other.1))
     }
+}
+
+/// The classes of 0, `step`, 2 `step`, … 15 `step` hits.
+const fn classes_of_multiples(step: usize) -> [u8; 16] {
+    let (mut classes, mut i) = ([0; 16], 0);
+    while i < 16 {
+        classes[i] = OF_COUNT[i * step];
+        i += 1;
+    }
+    classes
 }
 
 // Every `unsafe` block below: SAFETY: the processor has AVX2 and pointers are good for 64 bytes, by
@@ -66,5 +77,22 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn or(self, other: Avx2) -> Avx2 {
         self.zip(other, |a, b| unsafe { _mm256_or_si256(a, b) })
+    }
+
+    #[inline(always)]
+    unsafe fn classes(self) -> Avx2 {
+        // The larger of what the low four bits of a count mean alone, and what the high four do.
+        const LOW: [u8; 16] = classes_of_multiples(1);
+        const HIGH: [u8; 16] = classes_of_multiples(16);
+        unsafe {
+            let (low, high) = (_mm_loadu_si128(LOW.as_ptr().cast()), _mm_loadu_si128(HIGH.as_ptr().cast()));
+            let (low, high) = (_mm256_broadcastsi128_si256(low), _mm256_broadcastsi128_si256(high));
+            let nibble = _mm256_set1_epi8(15);
+            self.zip(self, |counts, _| {
+                let units = _mm256_shuffle_epi8(low, _mm256_and_si256(counts, nibble));
+                let sixteens = _mm256_and_si256(_mm256_srli_epi16::<4>(counts), nibble);
+                _mm256_max_epu8(units, _mm256_shuffle_epi8(high, sixteens))
+            })
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Plain words are the only lanes here, for now.
 
 use super::words::Words;
-use super::{Stretch, pass};
+use super::{BLOCK, Stretch, pass, pass_blocks};
+use crate::class::Class;
 
 /// A kind of lanes that the processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,5 +29,15 @@ impl Isa {
     pub unsafe fn pass(self, stretch: Stretch, hit: impl FnMut(usize, u8)) {
         // SAFETY: the caller's word.
         unsafe { pass::<Words>(stretch, hit) }
+    }
+
+    /// [`super::pass_blocks`] with these lanes.
+    ///
+    /// # Safety
+    /// As for [`super::sweep_blocks`].
+    #[inline]
+    pub unsafe fn pass_blocks(self, stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
+        // SAFETY: the caller's word.
+        unsafe { pass_blocks::<Words>(stretch, block) }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::avx::Avx2;
 use super::words::Words;
-use super::{Stretch, pass};
+use super::{BLOCK, Stretch, pass, pass_blocks};
+use crate::class::Class;
 
 /// A kind of lanes that the processor has: who holds one may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,30 @@ impl Isa {
             }
         }
     }
+
+    /// [`super::pass_blocks`] with these lanes.
+    ///
+    /// # Safety
+    /// As for [`super::sweep_blocks`].
+    #[inline]
+    pub unsafe fn pass_blocks(self, stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
+        debug_assert!(self.0.is_here());
+        // SAFETY: as above.
+        unsafe {
+            match self.0 {
+                Set::Words => pass_blocks::<Words>(stretch, block),
+                Set::Avx2 => avx2_blocks(stretch, block),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`super::sweep_blocks`].
+#[target_feature(enable = "avx2")]
+unsafe fn avx2_blocks(stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
+    // SAFETY: the caller's word.
+    unsafe { pass_blocks::<Avx2>(stretch, block) }
 }
 
 /// # Safety

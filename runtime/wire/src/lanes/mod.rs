@@ -16,8 +16,10 @@ mod isa;
 
 pub(crate) use isa::Isa;
 
+use crate::class::Class;
+
 /// Edges that are looked at together: a cache line of each plane.
-pub(crate) const BLOCK: usize = 64;
+pub const BLOCK: usize = 64;
 
 /// What the planes hold of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,18 @@ pub(crate) unsafe fn sweep(isa: Isa, stretch: Stretch, hit: impl FnMut(usize, u8
     unsafe { isa.pass(stretch, hit) }
 }
 
+/// Clears the stretch, and calls `block(i, classes)`, in rising order, for every block of which an
+/// edge was touched; `i` is its first edge. Limits are not looked at.
+///
+/// # Safety
+/// As for [`sweep`]; `block` changes no byte of the planes.
+#[inline]
+pub(crate) unsafe fn sweep_blocks(isa: Isa, stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
+    debug_assert!(stretch.counters.addr().abs_diff(stretch.flags.addr()) >= stretch.len.next_multiple_of(BLOCK));
+    // SAFETY: the caller's word.
+    unsafe { isa.pass_blocks(stretch, block) }
+}
+
 /// 64 bytes, one for every edge of a block.
 ///
 /// # Safety
@@ -74,6 +88,8 @@ trait Lanes: Copy {
     /// Its bits that are not in `other`.
     unsafe fn without(self, other: Self) -> Self;
     unsafe fn or(self, other: Self) -> Self;
+    /// Counts as hit classes: [`class::of_count`] of every byte.
+    unsafe fn classes(self) -> Self;
 }
 
 /// The pass. Always inlined, so that a function for one instruction set becomes a whole loop of it.
@@ -88,6 +104,47 @@ unsafe fn pass<L: Lanes>(stretch: Stretch, hit: impl FnMut(usize, u8)) {
             How::Both => walk(stretch, |counters, flags, inside| take_both::<L>(counters, flags, inside), hit),
             How::Counters => walk(stretch, |counters, _, inside| take_plane::<L>(counters, inside), hit),
             How::Flags => walk(stretch, |_, flags, inside| take_flags::<L>(flags, inside), hit),
+        }
+    }
+}
+
+/// The pass that tells whole blocks.
+///
+/// # Safety
+/// As for [`sweep_blocks`] and [`Lanes`].
+#[inline(always)]
+unsafe fn pass_blocks<L: Lanes>(stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
+    // SAFETY: the caller's word.
+    unsafe {
+        match stretch.how {
+            How::Both => walk_blocks(stretch, |counters, flags, inside| take_both::<L>(counters, flags, inside), block),
+            How::Counters => walk_blocks(stretch, |counters, _, inside| take_plane::<L>(counters, inside), block),
+            How::Flags => walk_blocks(stretch, |_, flags, inside| take_flags::<L>(flags, inside), block),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`pass_blocks`]; `take` touches no more than a block behind its pointers.
+#[inline(always)]
+unsafe fn walk_blocks<L: Lanes>(
+    stretch: Stretch,
+    take: impl Fn(*mut u8, *mut u8, usize) -> Option<L>,
+    mut block: impl FnMut(usize, &[Class; BLOCK]),
+) {
+    let Stretch { counters, flags, len, .. } = stretch;
+    for first in (0..len).step_by(BLOCK) {
+        // SAFETY: `first` is a multiple of BLOCK below `len`, so the block lies within the planes; the
+        // array holds a block.
+        unsafe {
+            let inside = (len - first).min(BLOCK);
+            let Some(counts) = take(counters.add(first), flags.add(first), inside) else { continue };
+            if counts.is_zero() {
+                continue;
+            }
+            let mut classes = [0; BLOCK];
+            counts.classes().store(classes.as_mut_ptr());
+            block(first, &classes);
         }
     }
 }
@@ -262,6 +319,44 @@ mod tests {
             for isa in Isa::all() {
                 let seen = swept(isa, &counters, &flags, limits.as_deref(), len, how);
                 prop_assert_eq!(&seen, &expect, "{:?}", isa);
+            }
+        }
+    }
+
+    fn swept_by_blocks(isa: Isa, counters: &[u8], flags: &[u8], len: usize, how: How) -> Seen {
+        let mut seen = Seen { counters: counters.to_vec(), flags: flags.to_vec(), hits: Vec::new() };
+        let (counters, flags) = (seen.counters.as_mut_ptr(), seen.flags.as_mut_ptr());
+        // SAFETY: all planes have PLANE bytes, and the tests' stretches are no longer.
+        unsafe {
+            sweep_blocks(isa, Stretch { counters, flags, limits: None, len, how }, |first, classes| {
+                assert_ne!(classes, &[0; BLOCK], "an untouched block is not told");
+                seen.hits.extend(classes.iter().enumerate().filter(|(_, c)| **c != 0).map(|(i, c)| (first + i, *c)));
+            });
+        }
+        seen
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_tell_the_classes_of_one_edge_after_the_other(
+            counters in plane(), flags in plane(), len in 0..=PLANE,
+            how in prop::sample::select(vec![How::Both, How::Counters, How::Flags]),
+        ) {
+            let mut expect = naive(&counters, &flags, None, len, how);
+            expect.hits.iter_mut().for_each(|(_, count)| *count = crate::class::of_count(*count));
+            for isa in Isa::all() {
+                prop_assert_eq!(&swept_by_blocks(isa, &counters, &flags, len, how), &expect, "{:?}", isa);
+            }
+        }
+    }
+
+    #[test]
+    fn every_count_has_its_class_in_a_block() {
+        for isa in Isa::all() {
+            for counts in (0..=255u8).collect::<Vec<_>>().chunks(BLOCK) {
+                let seen = swept_by_blocks(isa, counts, &[0; BLOCK], BLOCK, How::Counters);
+                let classes = counts.iter().map(|count| crate::class::of_count(*count)).enumerate();
+                assert_eq!(seen.hits, classes.filter(|(_, class)| *class != 0).collect::<Vec<_>>(), "{isa:?}");
             }
         }
     }

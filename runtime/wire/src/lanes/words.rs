@@ -2,6 +2,7 @@
 //! bytes of a word (Hacker's Delight, chapter 6-1: "Find First 0-Byte").
 
 use super::Lanes;
+use crate::class;
 
 const HIGH: u64 = 0x80 * (u64::MAX / 255);
 
@@ -69,5 +70,10 @@ impl Lanes for Words {
     #[inline(always)]
     unsafe fn or(self, other: Words) -> Words {
         self.zip(other, |a, b| a | b)
+    }
+
+    #[inline(always)]
+    unsafe fn classes(self) -> Words {
+        Words(self.0.map(|word| u64::from_ne_bytes(word.to_ne_bytes().map(class::of_count))))
     }
 }
