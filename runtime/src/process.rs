@@ -8,7 +8,8 @@ use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{BorrowedFd, RawFd};
 
-use hitmap_wire::control::{MAP_VARIABLE, parse_map_variable};
+use hitmap_wire::control::{MAP_VARIABLE, NamedMap, parse_map_variable};
+use hitmap_wire::named;
 use hitmap_wire::region::{AttachError, DEFAULT_EDGES, Region};
 
 use crate::guards::{self, Plane};
@@ -119,17 +120,15 @@ fn first_region() -> Option<(Region, bool)> {
 /// descriptor, so a closed descriptor is ordinary and silent.
 fn named_region() -> Option<Region> {
     let value = std::env::var(MAP_VARIABLE).ok()?;
-    let Some((fd, token)) = parse_map_variable(&value) else {
-        say::line(format_args!("{MAP_VARIABLE}={value} is not fd:NUMBER:TOKEN; counting privately"));
-        return None;
-    };
-    match attach(fd, token)? {
-        Ok(region) => Some(region),
-        Err(error) => {
-            say::line(format_args!("{MAP_VARIABLE}={value}: {error}; counting privately"));
-            None
+    let found = match parse_map_variable(&value) {
+        None => {
+            say::line(format_args!("{MAP_VARIABLE}={value} is neither fd:NUMBER:TOKEN nor /NAME; counting privately"));
+            return None;
         }
-    }
+        Some(NamedMap::Descriptor(fd, token)) => attach(fd, token)?,
+        Some(NamedMap::Name(name)) => named::open(&name),
+    };
+    found.inspect_err(|error| say::line(format_args!("{MAP_VARIABLE}={value}: {error}; counting privately"))).ok()
 }
 
 /// Maps the region behind `fd`; `None` when there is no such descriptor.

@@ -14,6 +14,7 @@ use fixture::{
     Bench, Build, GUARDS, INLINE, Shared, clang, linkers, ok, runtime, script, stub_folder, with, with_path,
 };
 use hitmap_wire::modules;
+use hitmap_wire::named;
 use hitmap_wire::region::MODE_ENGINE;
 use hitmap_wire::sweep::Plan;
 
@@ -445,6 +446,33 @@ fn counters_that_cannot_be_moved_are_gathered_and_the_remedy_is_said() {
         assert_eq!(ran.numbers, [1]);
         assert_eq!((shared.count(4096 + 3), shared.flag(4096 + 3)), (4, 1));
         assert!(ran.stderr.contains("hitmap-clang") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_named_map_outlives_the_targets_that_join_it() {
+    for build in [Build::default(), guards()] {
+        let bench = Bench::new();
+        let name =
+            named::MapName::new(&format!("/hitmap-runtime-test-{}-{}", std::process::id(), build.coverage[0].len()));
+        let name = name.expect("a good name");
+        let region = named::open_or_create(&name, 100_000, MODE_ENGINE).expect("a region");
+        let (a, b) = (bench.library("a", &build), bench.library("b", &build));
+        let count = |edge: usize| {
+            // SAFETY: the test's edges lie inside of the region.
+            unsafe { *region.counters().add(edge) }
+        };
+        // The second time the libraries come in the other order, and keep their ranges.
+        for (order, calls) in [([&a, &b], "call 0 3 1"), ([&b, &a], "call 1 3 2")] {
+            let mut all = vec![with("rt", &runtime()), with("open", order[0]), with("open", order[1])];
+            all.extend(script([calls]));
+            let ran = bench.run_with(&all, Some(name.as_str()));
+            assert_eq!(ran.stderr, "");
+        }
+        assert_eq!((count(4096 + 3), count(8192 + 3)), (3, 0));
+        named::remove(&name).expect("it is there");
+        let late = bench.run_with(&[with("rt", &runtime()), with("open", &a)], Some(name.as_str()));
+        assert!(late.stderr.contains("counting privately"), "{}", late.stderr);
     }
 }
 

@@ -19,6 +19,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::named::MapName;
+
 /// The environment variable that names the map to join.
 pub const MAP_VARIABLE: &str = "HITMAP_MAP";
 
@@ -198,10 +200,22 @@ pub fn map_variable(fd: RawFd, token: u64) -> String {
     format!("fd:{fd}:{token:016x}")
 }
 
-/// Reads the value of [`MAP_VARIABLE`]: descriptor and token.
-pub fn parse_map_variable(value: &str) -> Option<(RawFd, u64)> {
+/// What [`MAP_VARIABLE`] can name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedMap {
+    /// An inherited descriptor, and the region's token.
+    Descriptor(RawFd, u64),
+    /// A shared memory object.
+    Name(MapName),
+}
+
+/// Reads the value of [`MAP_VARIABLE`]: `fd:NUMBER:TOKEN`, or a name that starts with a slash.
+pub fn parse_map_variable(value: &str) -> Option<NamedMap> {
+    if value.starts_with('/') {
+        return MapName::new(value).map(NamedMap::Name);
+    }
     let (fd, token) = value.strip_prefix("fd:")?.split_once(':')?;
-    Some((fd.parse().ok()?, u64::from_str_radix(token, 16).ok()?))
+    Some(NamedMap::Descriptor(fd.parse().ok()?, u64::from_str_radix(token, 16).ok()?))
 }
 
 /// The descriptors of a worker, in the order of `--fds`.
@@ -285,7 +299,7 @@ mod tests {
             let [region, history, batch, log, control, wake, done] = fds.map(RawFd::from);
             let all = Descriptors { region, history, batch, log, control, wake, done };
             proptest::prop_assert_eq!(Descriptors::from_argument(&all.to_argument()), Some(all));
-            proptest::prop_assert_eq!(parse_map_variable(&map_variable(region, token)), Some((region, token)));
+            proptest::prop_assert_eq!(parse_map_variable(&map_variable(region, token)), Some(NamedMap::Descriptor(region, token)));
         }
     }
 }

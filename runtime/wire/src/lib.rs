@@ -13,7 +13,9 @@
 //! | [`comparisons`] | what the run of one input compared, on request | instrumented code |
 //! | [`modules`] | which library owns which range of edges | whoever registers, under a lock |
 //! | [`identity`] | what names a library on every machine | nobody: it is computed |
+//! | [`named`] | a region with a POSIX name | whoever opens it |
 //! | [`sweep`] | how touched edges are read and cleared | reader |
+//! | [`running`] | the same while the target runs on | reader |
 //! | [`novelty`] | what a run touched that the history lacks | child |
 //! | [`class`] | how a count becomes a hit class | nobody: it is computed |
 //! | [`outcome`] | what became of one input | child and engine |
@@ -32,9 +34,11 @@ pub mod identity;
 mod lanes;
 pub mod mapping;
 pub mod modules;
+pub mod named;
 pub mod novelty;
 pub mod outcome;
 pub mod region;
+pub mod running;
 pub mod sweep;
 
 /// The size of a page, and the grain at which edge ranges are handed out: counters are moved onto

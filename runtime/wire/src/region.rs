@@ -122,6 +122,11 @@ pub enum AttachError {
     Size,
     /// It is a region, but not the one that was named.
     Token,
+    /// It is a region, but holds fewer edges than are asked for.
+    Small {
+        /// Edges that it holds.
+        edges: u32,
+    },
 }
 
 impl std::fmt::Display for AttachError {
@@ -137,6 +142,9 @@ impl std::fmt::Display for AttachError {
             }
             AttachError::Size => write!(f, "the map's length does not match its header"),
             AttachError::Token => write!(f, "the map belongs to another campaign"),
+            AttachError::Small { edges } => {
+                write!(f, "there is a map of that name for {edges} edges; remove it, or ask for no more")
+            }
         }
     }
 }
@@ -172,11 +180,33 @@ impl Region {
         Self::initialise(Mapping::anonymous(layout.total)?, layout, 0, 0)
     }
 
-    /// Maps the region behind `fd`, after checking that it is one.
+    /// Makes a region in an empty file that can be mapped by others.
+    ///
+    /// # Errors
+    /// As for [`Region::create`].
+    pub(crate) fn create_in(fd: BorrowedFd<'_>, edges: u32, token: u64, mode: u32) -> io::Result<Region> {
+        let layout = Layout::for_edges(edges).ok_or_else(too_large)?;
+        crate::named::set_len(fd, layout.total)?;
+        Self::initialise(Mapping::of_file(fd, layout.total, Access::Shared)?, layout, token, mode)
+    }
+
+    /// Maps the region behind `fd`, after checking that it is the one with this token.
     ///
     /// # Errors
     /// See [`AttachError`].
     pub fn attach(fd: BorrowedFd<'_>, token: u64) -> Result<Region, AttachError> {
+        Self::attach_any(fd).and_then(
+            |region| {
+                if region.header().token == token { Ok(region) } else { Err(AttachError::Token) }
+            },
+        )
+    }
+
+    /// Maps the region behind `fd`, after checking that it is one.
+    ///
+    /// # Errors
+    /// See [`AttachError`]; all but [`AttachError::Token`].
+    pub fn attach_any(fd: BorrowedFd<'_>) -> Result<Region, AttachError> {
         let len = mapping::file_len(fd).map_err(AttachError::Io)?;
         if len < PAGE {
             return Err(AttachError::NotARegion);
@@ -189,9 +219,6 @@ impl Region {
         }
         if header.version != VERSION {
             return Err(AttachError::Version(header.version));
-        }
-        if header.token != token {
-            return Err(AttachError::Token);
         }
         let layout = Layout::of_capacity(header.capacity).ok_or(AttachError::Size)?;
         if layout.total != len {
@@ -206,7 +233,6 @@ impl Region {
         let header = region.mapping.base().cast::<Header>();
         // SAFETY: the mapping is fresh, zeroed, larger than a header and not yet shared.
         unsafe {
-            (*header).magic = MAGIC;
             (*header).version = VERSION;
             (*header).capacity = layout.capacity;
             (*header).token = token;
@@ -214,6 +240,9 @@ impl Region {
             (*header).next_edge = AtomicU32::new(PAGE as u32);
             *region.counters() = u8::MAX;
             crate::modules::make_lock(header)?;
+            // Last, so that whoever opens a region by its name meanwhile sees that it is none yet.
+            std::sync::atomic::fence(Ordering::Release);
+            (*header).magic = MAGIC;
         }
         Ok(region)
     }

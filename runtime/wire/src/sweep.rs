@@ -56,6 +56,17 @@ impl Plan {
         self.edges
     }
 
+    /// Edges of the region that the plan was made for.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// All ranges, and how each is read without a journal.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (&Range<u32>, How)> {
+        let guards = self.guards.iter().map(|range| (range, How::Counters));
+        self.swept.iter().map(|swept| (&swept.range, swept.how)).chain(guards)
+    }
+
     /// Calls `touched(edge, class)` for every edge touched since the last drain, in no promised
     /// order and each once, and clears it.
     ///
