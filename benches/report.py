@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from peers.peer import CLANG, Peer
+from peers.builder import CLANG
+from peers.peer import Peer
 from rows.row import Row
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,20 +37,21 @@ def table(rows: Sequence[Row], figures: Figures) -> str:
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines) + "\n"
 
 
-def record(rows: Sequence[Row], figures: Figures, seconds: float, rounds: int, load: str) -> Path:
+def record(rows: Sequence[Row], figures: Figures, seconds: float | None, rounds: int, load: str) -> Path:
     """Writes the table, every round's figure and the machine into `results/`."""
     today = datetime.date.today().isoformat()
     path = RESULTS / f"{today}-{slug()}.md"
-    about = "".join(f"- `{row.name}`: {row.about}\n" for row in rows)
+    about = "".join(f"- `{row.name}`: {row.about}; {seconds or row.seconds:g} CPU-seconds a campaign\n" for row in rows)
     each = "".join(
         f"- {row.name}, {peer.version()}: {', '.join(f'{figure:,.0f}' for figure in figures[row, peer])}\n"
         for row in rows
         for peer in row.peers
     )
     names = " ".join(row.name for row in rows)
+    options = f"--rounds {rounds}" + (f" --seconds {seconds:g}" if seconds else "")
     text = f"""# {today}
 
-{rounds} rounds of {seconds:g} s for each peer, in turns, one worker: `benches/run.py {names} --seconds {seconds:g} --rounds {rounds}`.
+{rounds} rounds for each peer, in turns, one worker: `benches/run.py {names} {options}`.
 
 {table(rows, figures)}
 {about}

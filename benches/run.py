@@ -8,7 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import report
-from peers.peer import HOME, Peer, Unavailable
+from peers.builder import HOME, Unavailable
+from peers.peer import Peer
 from rows import ROWS
 from rows.row import Row
 
@@ -20,7 +21,7 @@ def main() -> int:
     asked = arguments()
     if asked.list:
         for row in ROWS.values():
-            print(f"{row.name:12} {row.unit}: {row.about}; {', '.join(peer.name for peer in row.peers)}")
+            print(f"{row.name:14} {row.unit}: {row.about}; {', '.join(peer.name for peer in row.peers)}")
         return 0
     rows = [ROWS[name] for name in asked.rows or ROWS]
     try:
@@ -45,7 +46,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benches/run.py", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to run; all of them when none is named")
-    parser.add_argument("--seconds", type=whole, default=10, help="wall time of one campaign (10)")
+    parser.add_argument("--seconds", type=whole, help="CPU time of one campaign (each row has its own)")
     parser.add_argument("--rounds", type=whole, default=5, help="campaigns of each peer (5)")
     parser.add_argument("--list", action="store_true", help="say what rows there are")
     asked = parser.parse_args()
@@ -70,7 +71,7 @@ def prepare(rows: list[Row]) -> None:
         row.prepare()
 
 
-def measure(rows: list[Row], seconds: int, rounds: int) -> dict[tuple[Row, Peer], list[float]]:
+def measure(rows: list[Row], seconds: int | None, rounds: int) -> dict[tuple[Row, Peer], list[float]]:
     """All figures. A slow minute of the machine touches every peer of a row alike."""
     figures = defaultdict(list)
     for row in rows:
@@ -78,9 +79,9 @@ def measure(rows: list[Row], seconds: int, rounds: int) -> dict[tuple[Row, Peer]
             # Forwards and backwards, so that nobody always comes after the same one.
             for peer in row.peers if number % 2 else reversed(row.peers):
                 with tempfile.TemporaryDirectory(prefix="campaign-", dir=HOME) as folder:
-                    figure = row.once(peer, seconds, number, Path(folder))
+                    figure = row.once(peer, seconds or row.seconds, number, Path(folder))
                 figures[row, peer].append(figure)
-                print(f"{row.name}, round {number} of {rounds}: {peer.name:8} {figure:12,.0f} {row.unit}", flush=True)
+                print(f"{row.name}, round {number} of {rounds}: {peer.name:13} {figure:12,.0f} {row.unit}", flush=True)
     return figures
 
 

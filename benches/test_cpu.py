@@ -55,3 +55,11 @@ def test_a_command_that_does_not_end_is_ended(tmp_path):
     with pytest.raises(TimeoutError):
         measured(tmp_path, "signal.pause()", patience=0.5)
     assert cpu.children() == []
+
+
+def test_a_command_is_asked_to_end_at_its_budget(tmp_path):
+    script = "signal.signal(signal.SIGINT, lambda *_: os._exit(7))\nwhile True: pass"
+    command = [sys.executable, "-c", BURN + script]
+    usage = cpu.measure(command, dict(os.environ), tmp_path, tmp_path / "log", 60, lambda spent: spent >= 0.3)
+    assert usage.code == 7
+    assert usage.stopped is not None and 0.3 <= usage.stopped <= usage.cpu

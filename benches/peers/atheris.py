@@ -1,58 +1,80 @@
 """Atheris: libFuzzer inside the Python process.
 
-An extension with coverage needs libFuzzer and a sanitizer's runtime preloaded. Of the two preloads that Atheris brings
-for C extensions this is the faster, UBSan's: the extension itself is compiled with coverage and comparison tracing
-only, which is what `-fsanitize=fuzzer-no-link` means. Only the compiler is needed for that; the runtime comes with
-Atheris. Python code is not instrumented, as hitmap does not instrument it either.
+An extension with coverage needs libFuzzer and a sanitizer's runtime preloaded; Atheris brings two that work, with UBSan
+and with ASan. The extension itself is the same for both: compiled with coverage and comparison tracing only, which is
+what `-fsanitize=fuzzer-no-link` means. Only the compiler is needed for that; the runtime comes with Atheris. Python
+code is not instrumented, as hitmap does not instrument it either.
+
+Atheris ends at its first finding. `again` starts it anew on the same corpus, as its users do by hand.
 """
 
-import os
 import re
-import sys
+import signal
 from pathlib import Path
 
-from peers.peer import CLANG, HOME, Peer, Run, Unavailable, called
+from peers.builder import CLANG, CLANGXX, HOME, environment
+from peers.peer import DRIVERS, Command, Peer
 from targets import Target
 
 VERSION = "3.0.0"
-PRELOAD = "ubsan_with_fuzzer.so"
-# Python's own setting for C++ is the C compiler's name with this ending.
-CLANGXX = CLANG.replace("clang", "clang++")
+# libFuzzer's exit codes: done, interrupted, and its three kinds of findings.
+INTERRUPTED, FOUND = (0, 72), (70, 71, 77)
 
 
 class Atheris(Peer):
     name = "atheris"
+    variant = "atheris"
+    preload = "ubsan_with_fuzzer.so"
     venv = HOME / "atheris"
     python = venv / "bin" / "python"
+    again = False
 
     def install(self) -> None:
-        stamp = self.venv / f".atheris-{VERSION}"
-        if stamp.exists():
-            return
-        called([sys.executable, "-m", "venv", "--clear", self.venv], os.environ)
-        pip = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        called([*pip, "--only-binary", ":all:", f"atheris=={VERSION}"], os.environ)
-        stamp.touch()
+        environment(self.venv, self.venv / f".atheris-{VERSION}", "--only-binary", ":all:", f"atheris=={VERSION}")
 
     def version(self) -> str:
         return f"Atheris {VERSION}, UBSan preload"
 
-    def compilers(self) -> dict[str, str]:
+    def compilers(self, target: Target) -> dict[str, str]:
         coverage = "-fsanitize=fuzzer-no-link"
         return {"CC": CLANG, "CXX": CLANGXX, "CFLAGS": coverage, "CXXFLAGS": coverage}
 
-    def preload(self) -> Path:
-        [found] = self.venv.glob(f"lib/python3*/site-packages/{PRELOAD}")
-        return found
-
-    def fuzz(self, target: Target, seconds: float, seed: int, folder: Path) -> Run:
+    def command(self, target: Target, seed: int, folder: Path) -> Command:
         # libFuzzer writes what it keeps into the first folder, and only reads the second.
-        corpus = folder / "corpus"
-        corpus.mkdir()
-        options = ["-max_len=4096", f"-seed={seed}", f"-max_total_time={seconds:.0f}", "-print_final_stats=1"]
-        command = [self.python, target.harness(self.name), corpus, target.seeds, *options, "-detect_leaks=0"]
-        usage, said = self.campaign(target, command, seconds, folder, {"LD_PRELOAD": str(self.preload())})
+        self.corpus(folder).mkdir()
+        [preload] = self.venv.glob(f"lib/python3*/site-packages/{self.preload}")
+        limits = ["-max_len=4096", "-detect_leaks=0", "-handle_term=1", "-print_final_stats=1"]
+        argv = [self.python, DRIVERS / "atheris_driver.py", self.corpus(folder), target.seeds, *limits]
+        argv += [f"-seed={seed}", f"-artifact_prefix={folder}/found-"]
+        # Without the second setting, what LeakSanitizer does at exit costs a second.
+        variables = {"LD_PRELOAD": str(preload), "ASAN_OPTIONS": "detect_leaks=0"}
+        if self.again:
+            loaded = [f"{name}={value}" for name, value in variables.items()]
+            return Command([self.python, DRIVERS / "again.py", *loaded, "--", *argv], {}, signal.SIGTERM)
+        return Command(argv, variables, signal.SIGTERM, [*INTERRUPTED, *FOUND])
+
+    def runs(self, folder: Path, said: str) -> int | None:
         runs = re.findall(r"^stat::number_of_executed_units:\s*(\d+)$", said, re.MULTILINE)
-        if usage.code != 0 or not runs:
-            raise Unavailable(f"Atheris ended with {usage.code}:\n{said[-2000:]}")
-        return Run(int(runs[0]), usage.cpu, usage.wall)
+        return sum(map(int, runs)) if runs else None
+
+    def corpus(self, folder: Path) -> Path:
+        return folder / "corpus"
+
+    def findings(self, folder: Path) -> list[Path]:
+        return list(folder.glob("found-*"))
+
+
+class AtherisAsan(Atheris):
+    name = "atheris-asan"
+    preload = "asan_with_fuzzer.so"
+
+    def version(self) -> str:
+        return f"Atheris {VERSION}, ASan preload"
+
+
+class AtherisAgain(Atheris):
+    name = "atheris-again"
+    again = True
+
+    def version(self) -> str:
+        return f"Atheris {VERSION}, UBSan preload, started again after each finding"

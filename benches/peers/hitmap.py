@@ -1,57 +1,69 @@
-"""hitmap, from the wheel that `make wheel` built, in a virtual environment as its users have one.
+"""hitmap, from the wheel that `make wheel` built, in a virtual environment as its users have one: one for each target.
 
 Packages come in by `hitmap build`, with its own defaults: assertions of the library stay in.
 """
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-from peers.peer import HOME, ROOT, Peer, Run, Unavailable, called
+from peers.builder import HOME, ROOT, Unavailable, called
+from peers.peer import Command, Peer
 from targets import Target
 
-# `hitmap fuzz`: no finding, and findings.
-ENDED = (0, 1)
+# `hitmap fuzz`: no finding, findings, interrupted.
+ENDED = (0, 1, 2)
 
 
 class Hitmap(Peer):
     name = "hitmap"
-    venv = HOME / "hitmap"
-    python = venv / "bin" / "python"
-    stamp = venv / ".installed"
 
     def install(self) -> None:
+        self.wheel()
+
+    def wheel(self) -> Path:
         wheels = list((ROOT / "target" / "wheels").glob("hitmap-*.whl"))
         if len(wheels) != 1:
             raise Unavailable("target/wheels should hold one wheel of hitmap; run `make wheel`")
-        if self.stamp.exists() and self.stamp.stat().st_mtime > wheels[0].stat().st_mtime:
-            return
-        called([sys.executable, "-m", "venv", "--clear", self.venv], os.environ)
-        pip = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        called([*pip, *wheels], os.environ)
-        self.stamp.touch()
+        return wheels[0]
 
     def version(self) -> str:
-        command = [self.python, "-c", "import importlib.metadata as m; print(m.version('hitmap'))"]
-        return f"hitmap {subprocess.run(command, capture_output=True, text=True).stdout.strip()}"
+        return f"hitmap {self.wheel().name.split('-')[1]}"
+
+    def bin(self, target: Target) -> Path:
+        return HOME / "hitmap" / target.name / "bin"
 
     def is_newer_than(self, stamp: Path) -> bool:
-        return self.stamp.stat().st_mtime > stamp.stat().st_mtime
+        return self.wheel().stat().st_mtime > stamp.stat().st_mtime
 
-    def compilers(self) -> dict[str, str]:
-        return {"CC": str(self.venv / "bin" / "hitmap-clang"), "CXX": str(self.venv / "bin" / "hitmap-clang++")}
+    def build(self, target: Target) -> None:
+        stamp = self.bin(target).parent / ".installed"
+        if not stamp.exists() or self.is_newer_than(stamp):
+            called([sys.executable, "-m", "venv", "--clear", stamp.parent], os.environ)
+            pip = [self.bin(target) / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            called([*pip, self.wheel()], os.environ)
+            stamp.touch()
+        super().build(target)
 
-    def build_package(self, package: str, built: Path) -> None:
-        called([self.venv / "bin" / "hitmap", "build", package], os.environ)
+    def compilers(self, target: Target) -> dict[str, str]:
+        return {"CC": str(self.bin(target) / "hitmap-clang"), "CXX": str(self.bin(target) / "hitmap-clang++")}
 
-    def fuzz(self, target: Target, seconds: float, seed: int, folder: Path) -> Run:
-        command = [self.venv / "bin" / "hitmap", "fuzz", target.harness(self.name), "-i", target.seeds, "-o", "out"]
-        options = ["-j", "1", "--max-len", "4096", "--seed", str(seed), "--max-time", str(seconds)]
-        usage, said = self.campaign(target, [*command, *options], seconds, folder)
-        if usage.code not in ENDED:
-            raise Unavailable(f"hitmap fuzz ended with {usage.code}:\n{said[-2000:]}")
-        stats = (folder / "out" / "w0" / "fuzzer_stats").read_text()
-        [runs] = re.findall(r"^execs_done\s*: (\d+)$", stats, re.MULTILINE)
-        return Run(int(runs), usage.cpu, usage.wall)
+    def build_package(self, target: Target, built: Path) -> None:
+        called([self.bin(target) / "hitmap", "build", *target.hitmap_build, str(target.package)], os.environ)
+
+    def command(self, target: Target, seed: int, folder: Path) -> Command:
+        argv = [self.bin(target) / "hitmap", "fuzz", target.folder / "hitmap_harness.py", "-i", target.seeds]
+        options = ["-o", "out", "-j", "1", "--max-len", "4096", "--seed", str(seed), *target.hitmap_fuzz]
+        return Command([*argv, *options], good=ENDED)
+
+    def runs(self, folder: Path, said: str) -> int | None:
+        stats = folder / "out" / "w0" / "fuzzer_stats"
+        runs = re.findall(r"^execs_done\s*: (\d+)$", stats.read_text() if stats.exists() else "", re.MULTILINE)
+        return int(runs[0]) if runs else None
+
+    def corpus(self, folder: Path) -> Path:
+        return folder / "out" / "w0" / "queue"
+
+    def findings(self, folder: Path) -> list[Path]:
+        return list(folder.glob("out/findings/*/report.json"))

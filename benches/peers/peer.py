@@ -1,46 +1,44 @@
-"""What a peer must be able to do, and what all of them share."""
+"""What a peer must be able to do."""
 
 import os
-import shlex
-import shutil
-import subprocess
-import sysconfig
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import signal
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import pybind11
-
 import cpu
+from peers.builder import Builder, Unavailable
 from targets import Target
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-# Everything that is installed or built for the benchmarks; `make clean` takes it away.
-HOME = ROOT / "target" / "bench"
-# The compiler that hitmap's wrapper runs as well.
-CLANG = "clang-19"
-# A command may take this much longer than it was asked to, and this many seconds more.
-SLACK = (3, 60)
+DRIVERS = Path(__file__).resolve().parent / "drivers"
 
 
-class Unavailable(Exception):
-    """A peer cannot be set up or driven; the text says what is missing and what to do."""
+@dataclass(frozen=True)
+class Command:
+    """A campaign that goes on until it is sent `farewell`, and which exit codes then mean that all went well."""
+
+    argv: Sequence[str | Path]
+    env: Mapping[str, str] = field(default_factory=dict)
+    farewell: int = signal.SIGINT
+    good: Sequence[int] = (0,)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One campaign: inputs run, and CPU seconds of the whole process tree."""
+    """One campaign: inputs run, and CPU seconds of the whole process tree.
+
+    `stopped` is the CPU time at which it was told to end, `None` when it ended by itself.
+    """
 
     runs: int
     cpu: float
     wall: float
+    stopped: float | None
 
 
-class Peer(ABC):
+class Peer(Builder):
     """A fuzzer."""
-
-    name: str
 
     @abstractmethod
     def install(self) -> None:
@@ -55,78 +53,34 @@ class Peer(ABC):
         """Name and version, for the table."""
 
     @abstractmethod
-    def compilers(self) -> dict[str, str]:
-        """`CC`, `CXX` and flags that compile with this peer's coverage."""
-
-    @property
-    @abstractmethod
-    def python(self) -> Path:
-        """The interpreter that runs the harness."""
+    def command(self, target: Target, seed: int, folder: Path) -> Command:
+        """A campaign without end in the empty `folder`, with one worker, on inputs up to 4,096 bytes."""
 
     @abstractmethod
-    def fuzz(self, target: Target, seconds: float, seed: int, folder: Path) -> Run:
-        """One campaign of `seconds` in the empty `folder`, with one worker."""
+    def runs(self, folder: Path, said: str) -> int | None:
+        """How many inputs it ran, once it has ended; `None` when it does not say."""
 
-    def build(self, target: Target) -> None:
-        """Compiles the target, unless that was done for this source before."""
-        built = self.built(target)
-        stamp = built / ".done"
-        source = target.folder / f"{target.name}.cpp"
-        made_of = target.package or source.read_text()
-        if stamp.exists() and stamp.read_text() == made_of and not self.is_newer_than(stamp):
-            return
-        shutil.rmtree(built, ignore_errors=True)
-        built.mkdir(parents=True)
-        if target.package:
-            self.build_package(target.package, built)
-        else:
-            self.build_file(source, built)
-        stamp.write_text(made_of)
+    @abstractmethod
+    def corpus(self, folder: Path) -> Path:
+        """The folder of the inputs that it kept."""
 
-    def is_newer_than(self, stamp: Path) -> bool:
-        """Whether the peer was changed since, so that targets must be built again."""
-        return False
+    @abstractmethod
+    def findings(self, folder: Path) -> list[Path]:
+        """The findings that it saved so far. Cheap: it is asked fifty times a second."""
 
-    def build_file(self, source: Path, built: Path) -> None:
-        tools = self.compilers()
-        module = built / f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}"
-        includes = [f"-I{sysconfig.get_path('include')}", f"-I{pybind11.get_include()}"]
-        flags = ["-O3", "-DNDEBUG", "-g", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden"]
-        command = [*shlex.split(tools["CXX"]), *shlex.split(tools.get("CXXFLAGS", "")), *flags, *includes]
-        called([*command, source, "-o", module], os.environ)
-
-    def build_package(self, package: str, built: Path) -> None:
-        tools = self.compilers()
-        # setuptools links with these, and would take Python's own compiler otherwise.
-        linkers = {"LDSHARED": f"{tools['CC']} -shared", "LDCXXSHARED": f"{tools['CXX']} -shared"}
-        pip = [self.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--no-cache-dir"]
-        environment = {**os.environ, **tools, **linkers}
-        called([*pip, "--no-binary", ":all:", "--target", built, package], environment)
-
-    def built(self, target: Target) -> Path:
-        return HOME / "targets" / self.name / target.name
-
-    def campaign(
-        self, target: Target, command: Sequence[str | Path], seconds: float, folder: Path, env: Mapping[str, str] = {}
-    ) -> tuple[cpu.Usage, str]:
-        """Runs a campaign's command, the built target importable; gives what it took and what it said."""
-        environment = {**os.environ, "PYTHONPATH": str(self.built(target)), "PYTHONDONTWRITEBYTECODE": "1", **env}
+    def fuzz(
+        self, target: Target, seed: int, folder: Path, enough: Callable[[float], bool], patience: float
+    ) -> Run:
+        """One campaign, until `enough` says so of the CPU seconds so far, or it ends by itself."""
+        command = self.command(target, seed, folder)
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, [self.built(target), target.folder]))
         log = folder / "log"
-        factor, more = SLACK
-        usage = cpu.measure(command, environment, folder, log, factor * seconds + more)
-        return usage, log.read_text(errors="replace")
-
-
-def called(command: Sequence[str | Path], env: Mapping[str, str]) -> None:
-    """Runs a command that is not measured.
-
-    Raises:
-        Unavailable: with what it said, when it fails.
-    """
-    try:
-        run = subprocess.run(command, env=env, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise Unavailable(f"{command[0]} is not installed; on Debian: apt-get install {CLANG}") from None
-    if run.returncode != 0:
-        said = "\n".join((run.stdout + run.stderr).strip().splitlines()[-20:])
-        raise Unavailable(f"failed: {shlex.join(map(str, command))}\n{said}")
+        usage = cpu.measure(
+            command.argv, {**environment, **command.env}, folder, log, patience, enough, command.farewell
+        )
+        said = log.read_text(errors="replace")
+        runs = self.runs(folder, said)
+        if usage.code not in command.good or runs is None:
+            raise Unavailable(f"{self.name} ended with {usage.code}:\n{said[-2000:]}")
+        return Run(runs, usage.cpu, usage.wall, usage.stopped)

@@ -14,6 +14,8 @@ class Row(ABC):
     about: str
     unit: str
     peers: Sequence[Peer]
+    # CPU seconds of one campaign, unless the command line says otherwise.
+    seconds: float = 10
 
     @abstractmethod
     def prepare(self) -> None:

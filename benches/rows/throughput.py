@@ -22,5 +22,5 @@ class Throughput(Row):
             peer.build(self.target)
 
     def once(self, peer: Peer, seconds: float, seed: int, folder: Path) -> float:
-        run = peer.fuzz(self.target, seconds, seed, folder)
+        run = peer.fuzz(self.target, seed, folder, lambda cpu: cpu >= seconds, 10 * seconds + 60)
         return run.runs / run.cpu

@@ -1,4 +1,5 @@
-"""What is fuzzed: a folder each, with seeds and the harness that a user of each peer writes.
+"""What is fuzzed: a folder each, with seeds and a harness: `hitmap_harness.py`, and `call.py`, a plain function that
+swallows the exceptions that hitmap is told to expect, for everybody else.
 
 A target is one C++ file of ours, or a package on PyPI at a fixed version. Every peer compiles the same source with the
 same compiler and options, but for its own coverage.
@@ -10,11 +11,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Target:
-    """A target; `package` is a requirement on PyPI, or `None` when the folder has the source, `<name>.cpp`."""
+    """A target; `package` is a requirement on PyPI, or `None` when the folder has the source, `<name>.cpp`.
+
+    The last two are options of hitmap's own commands.
+    """
 
     name: str
     about: str
     package: str | None = None
+    hitmap_build: tuple[str, ...] = ()
+    hitmap_fuzz: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -24,9 +30,6 @@ class Target:
     def seeds(self) -> Path:
         return self.folder / "seeds"
 
-    def harness(self, peer: str) -> Path:
-        return self.folder / f"{peer}_harness.py"
-
 
 TARGETS = {
     target.name: target
@@ -34,5 +37,8 @@ TARGETS = {
         Target("noop", "a pybind11 function that takes bytes and ignores them"),
         Target("ujson", "ujson 6.1.0, loads", "ujson==6.1.0"),
         Target("rapidjson", "python-rapidjson 1.25, loads", "python-rapidjson==1.25"),
+        Target("pytomlpp", "pytomlpp 1.1.0, loads", "pytomlpp==1.1.0"),
+        Target("msgpack", "msgpack 1.2.4, unpackb and packb", "msgpack==1.2.4"),
+        Target("cmarkgfm", "cmarkgfm 2025.10.22, GitHub's Markdown to HTML", "cmarkgfm==2025.10.22"),
     ]
 }

@@ -1,6 +1,3 @@
-import sys
-
-import atheris
 import ujson
 
 
@@ -9,7 +6,3 @@ def run(data):
         ujson.loads(data)
     except (ValueError, RecursionError, OverflowError):
         pass
-
-
-atheris.Setup(sys.argv, run)
-atheris.Fuzz()

@@ -1,0 +1,107 @@
+"""How a target is compiled with somebody's coverage."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pybind11
+
+from targets import Target
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Everything that is installed or built for the benchmarks; `make clean` takes it away.
+HOME = ROOT / "target" / "bench"
+# The compiler that hitmap's wrapper runs as well.
+CLANG = "clang-19"
+# Python's own setting for C++ is the C compiler's name with this ending.
+CLANGXX = CLANG.replace("clang", "clang++")
+
+
+class Unavailable(Exception):
+    """Something cannot be set up or driven; the text says what is missing and what to do."""
+
+
+class Builder(ABC):
+    """Somebody who compiles targets."""
+
+    name: str
+
+    @abstractmethod
+    def compilers(self, target: Target) -> dict[str, str]:
+        """`CC`, `CXX` and flags that compile with this coverage."""
+
+    @property
+    def variant(self) -> str:
+        """Those with the same variant share what is built."""
+        return self.name
+
+    def built(self, target: Target) -> Path:
+        """The folder that goes onto Python's path."""
+        return HOME / "targets" / self.variant / target.name
+
+    def build(self, target: Target) -> None:
+        """Compiles the target, unless that was done for this source before."""
+        built = self.built(target)
+        stamp = built / ".done"
+        source = target.folder / f"{target.name}.cpp"
+        made_of = target.package or source.read_text()
+        if stamp.exists() and stamp.read_text() == made_of and not self.is_newer_than(stamp):
+            return
+        shutil.rmtree(built, ignore_errors=True)
+        built.mkdir(parents=True)
+        if target.package:
+            self.build_package(target, built)
+        else:
+            self.build_file(target, source, built)
+        stamp.write_text(made_of)
+
+    def is_newer_than(self, stamp: Path) -> bool:
+        """Whether the peer was changed since, so that targets must be built again."""
+        return False
+
+    def build_file(self, target: Target, source: Path, built: Path) -> None:
+        tools = self.compilers(target)
+        module = built / f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}"
+        includes = [f"-I{sysconfig.get_path('include')}", f"-I{pybind11.get_include()}"]
+        flags = ["-O3", "-DNDEBUG", "-g", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden"]
+        command = [*shlex.split(tools["CXX"]), *shlex.split(tools.get("CXXFLAGS", "")), *flags, *includes]
+        called([*command, source, "-o", module], os.environ)
+
+    def build_package(self, target: Target, built: Path) -> None:
+        tools = self.compilers(target)
+        # setuptools links with these, and would take Python's own compiler otherwise.
+        linkers = {"LDSHARED": f"{tools['CC']} -shared", "LDCXXSHARED": f"{tools['CXX']} -shared"}
+        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--no-cache-dir"]
+        environment = {**os.environ, **tools, **linkers}
+        called([*pip, "--no-binary", ":all:", "--target", built, str(target.package)], environment)
+
+
+def environment(folder: Path, stamp: Path, *requirements: str) -> None:
+    """A virtual environment with these requirements, unless `stamp` says that it is there."""
+    if stamp.exists():
+        return
+    called([sys.executable, "-m", "venv", "--clear", folder], os.environ)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    called([*pip, *requirements], os.environ)
+    stamp.touch()
+
+
+def called(command: Sequence[str | Path], env: Mapping[str, str]) -> None:
+    """Runs a command that is not measured.
+
+    Raises:
+        Unavailable: with what it said, when it fails.
+    """
+    try:
+        run = subprocess.run(command, env=env, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise Unavailable(f"{command[0]} is not installed; see README.md for the Debian packages") from None
+    if run.returncode != 0:
+        said = "\n".join((run.stdout + run.stderr).strip().splitlines()[-20:])
+        raise Unavailable(f"failed: {shlex.join(map(str, command))}\n{said}")

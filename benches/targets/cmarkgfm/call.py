@@ -1,0 +1,5 @@
+import cmarkgfm
+
+
+def run(data):
+    cmarkgfm.github_flavored_markdown_to_html(data.decode("utf-8", "replace"))
