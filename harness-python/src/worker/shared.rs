@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use hitmap_wire::batch::Batch;
-use hitmap_wire::control::{self, Descriptors};
+use hitmap_wire::control::{self, Descriptors, NamedMap};
 use hitmap_wire::mapping::{self, Access, Mapping};
 use hitmap_wire::region::Region;
 
@@ -37,10 +37,10 @@ impl Shared {
         if (1..all.len()).any(|at| all[..at].contains(&all[at])) {
             return Err("--fds names a descriptor twice".into());
         }
-        let (_, token) = map
-            .and_then(control::parse_map_variable)
-            .filter(|(fd, _)| *fd == fds.region)
-            .ok_or("HITMAP_MAP does not name the map's descriptor")?;
+        let token = match map.and_then(control::parse_map_variable) {
+            Some(NamedMap::Descriptor(fd, token)) if fd == fds.region => token,
+            _ => return Err("HITMAP_MAP does not name the map's descriptor".into()),
+        };
         // All are looked at before the first is owned: a wrong number may belong to somebody else.
         for (fd, what) in all.iter().zip(["map", "history", "batch", "log", "control", "wake", "done"]) {
             close_on_exec(*fd).map_err(|e| format!("descriptor {fd} ({what}): {e}"))?;
