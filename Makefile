@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 RT     := harness-python/python/hitmap/_rt
 RUST   := Cargo.toml Cargo.lock $(shell find runtime observers fuzzer harness-python/src harness-python/Cargo.toml \
             -name '*.rs' -o -name '*.toml' -o -name '*.h' -o -name '*.c' -o -name '*.ld' -o -name '*.cmake')
-FACE   := harness-python/pyproject.toml $(shell find harness-python/python -name '*.py' -o -name '*.pyi')
+FACE   := harness-python/pyproject.toml $(shell find harness-python/python harness-python/data -type f \( -name "*.py" -o -name "*.pyi" -o -name hitmap-clang \))
 
 DEMO_SECONDS ?= 60
 CORES        := $(shell nproc)

@@ -76,8 +76,9 @@ def cmake(tmp_path_factory):
     clang = toolchain.find()
     cxx = clang.replace("clang", "clang++") if os.path.basename(clang).startswith("clang-") else clang + "++"
 
-    def build(source, *options, install=None):
+    def build(source, *options, install=None, path=None):
         folder = tmp_path_factory.mktemp("build")
+        environment["PATH"] = path or os.environ["PATH"]
         configured = run(found, "-S", source, "-B", folder, "--no-warn-unused-cli", f"-DCMAKE_CXX_COMPILER={cxx}",
                          "-DCMAKE_BUILD_TYPE=Release", f"-DPython_EXECUTABLE={sys.executable}", *options,
                          env=environment)
@@ -87,4 +88,5 @@ def cmake(tmp_path_factory):
             run(found, "--install", folder, "--prefix", install, env=environment)
         return folder
 
+    build.program = found
     return build

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from programs import RUNTIME, run
 
 from hitmap.compat import memcov
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples"
 CONFIG = f"-Dhitmap_DIR={memcov.cmake_dir()}"
 
 SOURCE = """\
@@ -47,6 +49,17 @@ set_source_files_properties(${{CMAKE_CURRENT_SOURCE_DIR}}/tiny.cpp
     PROPERTIES COMPILE_OPTIONS -fsanitize-coverage=edge,trace-pc-guard)
 target_link_libraries(tiny PRIVATE memcov)
 install(TARGETS tiny DESTINATION .)
+"""
+
+# As FetchContent has it from a git repository, without the download: the whole tree, and the folder in it.
+CHECKOUT = """\
+cmake_minimum_required(VERSION 3.18)
+project(tiny LANGUAGES CXX)
+include(FetchContent)
+FetchContent_Declare(hitmap SOURCE_DIR {root} SOURCE_SUBDIR runtime/cmake)
+FetchContent_MakeAvailable(hitmap)
+add_library(tiny SHARED tiny.cpp)
+target_link_libraries(tiny PRIVATE hitmap::coverage)
 """
 
 NAMES = 'extern "C" int one() { return 1; }\nextern "C" int two() { return 2; }\n'
@@ -89,6 +102,29 @@ def test_a_pybind11_project_takes_memcov_from_hitmap(cmake, tmp_path):
                   "-DCMAKE_BUILD_TYPE=", install=installed)
     assert runs(built)
     assert runs(installed), "the run path survives the installation"
+
+
+def test_a_checkout_builds_its_own_runtime(cmake, tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text(CHECKOUT.format(root=ROOT))
+    (tmp_path / "tiny.cpp").write_text('extern "C" int hits() { return 7; }\n')
+    others = [place for place in os.environ["PATH"].split(os.pathsep) if not same(place, Path(sys.executable).parent)]
+    built = cmake(tmp_path, "-DPython_EXECUTABLE=", path=os.pathsep.join(others))
+    assert str(built / "hitmap-cargo") in run("ldd", built / "libtiny.so").stdout
+    script = f"import ctypes; lib = ctypes.CDLL({str(built / 'libtiny.so')!r}); lib.hits(); print(lib.mcov_get_now(), lib.mcov_get_total())"
+    assert run(sys.executable, "-c", script).stdout == "1 1\n"
+
+
+def test_without_a_runtime_and_without_rust_the_remedy_is_told(cmake, tmp_path):
+    # As a script, because a whole configuration would first miss a compiler.
+    shutil.copytree(ROOT / "runtime" / "cmake", tmp_path / "runtime" / "cmake")
+    done = subprocess.run([cmake.program, "-DCMAKE_SYSTEM_NAME=Linux", "-P", tmp_path / "runtime" / "cmake" / "targets.cmake"],
+                          env={"PATH": str(tmp_path), "HOME": str(tmp_path)}, capture_output=True, text=True)
+    told = " ".join(done.stderr.split())
+    assert done.returncode != 0 and "pip install hitmap, or install Rust, or set HITMAP_RUNTIME to the file" in told
+
+
+def same(place, other):
+    return os.path.realpath(place) == os.path.realpath(other)
 
 
 def test_a_runtime_can_be_named(cmake, tmp_path):

@@ -21,7 +21,9 @@ main(sys.argv[1:], cxx={cxx})
 # Makefiles and configure scripts that do not ask for CC call these by name.
 ALSO = {"hitmap-clang": ("cc", "gcc", "clang"), "hitmap-clang++": ("c++", "g++", "clang++")}
 
-# CMake modules (pybind11's for one) strip what they built; findings want its symbols.
+# CMake modules (pybind11's for one) strip what they built; findings want its symbols. Beside clang, CMake 4 prefers
+# llvm-strip.
+STRIPS = ("strip", "llvm-strip")
 STRIP = """\
 #!/bin/sh
 for word in "$@"; do case $word in -o|--version|-V|--help) exec {strip} "$@";; esac; done
@@ -45,7 +47,9 @@ def write(folder, options):
         made.append(path)
     from .toolchain import on_path
 
-    script(os.path.join(folder, "strip"), STRIP.format(strip=shlex.quote(on_path("strip") or "/usr/bin/strip")))
+    for name in STRIPS:
+        real = on_path(name) or on_path("strip") or "/usr/bin/strip"
+        script(os.path.join(folder, name), STRIP.format(strip=shlex.quote(real)))
     return made
 
 

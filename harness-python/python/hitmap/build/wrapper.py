@@ -11,23 +11,14 @@ Every argument goes to clang, except those that start with --hitmap-:
     --hitmap-root=DIR        paths in DIR, which is temporary, are recorded without it
     --hitmap-log=FILE        append a line for each file compiled and each library linked
 
-Runs once for each source file: it imports little and ends by becoming clang.
+Started by the scripts of these names in `harness-python/data`, or by those that `shim` writes. Runs once for each
+source file: it imports little and ends by becoming clang.
 """
 
 import os
 import sys
 
 from . import arguments, stub, toolchain, variants
-
-
-def clang():
-    """Console script hitmap-clang."""
-    main(sys.argv[1:], cxx=False)
-
-
-def clangxx():
-    """Console script hitmap-clang++."""
-    main(sys.argv[1:], cxx=True)
 
 
 def main(words, cxx):
