@@ -1,13 +1,17 @@
 //! The control block: what an instrumented library says of itself, and what the runtime tells it.
 //!
-//! Declared once more, in C, in `runtime/stub/hitmap_stub.c`. Libraries carry the block they were
+//! Declared once more, in C, in `runtime/stub/hitmap_control.h`. Libraries carry the block they were
 //! built with for years: fields are appended and never moved, [`Control::size`] tells which are
 //! there, and a block of another [`VERSION`] is refused with a sentence.
+
+use hitmap_wire::comparisons::Log;
 
 use crate::guards::Plane;
 
 /// The version of this layout.
 pub const VERSION: u32 = 1;
+/// The bytes of the shortest block: fields from [`Control::comparisons`] on may be absent.
+pub const LEAST: usize = std::mem::offset_of!(Control, comparisons);
 
 /// One library's control block, in its own writable memory.
 #[repr(C)]
@@ -34,9 +38,29 @@ pub struct Control {
     /// The block's own address: wrong until the loader has relocated the library, so a block that
     /// is found too early is seen to be so.
     pub this: *mut Control,
+    /// The region's comparison log, for the callbacks of a comparison build.
+    pub comparisons: *const Log,
 }
 
-const _: () = assert!(size_of::<Control>() == 120);
+impl Control {
+    /// Tells the library where the comparison log is, if its block has a place for it.
+    ///
+    /// # Safety
+    /// `block` must be a control block of [`VERSION`] in loaded memory, and `log` one that is never
+    /// freed.
+    pub unsafe fn tell_comparisons(block: *mut Control, log: *const Log) {
+        // SAFETY: the caller's word; the field is written only when the block's size covers it. A
+        // callback reads the word at once, on any thread.
+        unsafe {
+            if (*block).size as usize >= size_of::<Control>() {
+                (&raw mut (*block).comparisons).write_volatile(log);
+            }
+        }
+    }
+}
+
+const _: () = assert!(LEAST == 120);
+const _: () = assert!(size_of::<Control>() == 128);
 const _: () = assert!(std::mem::offset_of!(Control, guards) == 56);
 const _: () = assert!(std::mem::offset_of!(Control, live) == 88);
 const _: () = assert!(std::mem::offset_of!(Control, this) == 112);

@@ -9,9 +9,10 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
 
+use hitmap_wire::comparisons::Log;
 use hitmap_wire::region::Region;
 
-use crate::covmap;
+use crate::{comparisons, covmap};
 
 /// Where guards count. One for each region that was ever live; leaked, so a thread that still holds
 /// an old one counts into an old region and breaks nothing.
@@ -27,9 +28,11 @@ pub struct Plane {
     pub journal_capacity: u32,
     /// Zero.
     pub reserved: u32,
+    /// The comparison log of the same region.
+    pub comparisons: *const Log,
 }
 
-const _: () = assert!(size_of::<Plane>() == 32);
+const _: () = assert!(size_of::<Plane>() == 40);
 
 impl Plane {
     /// The plane of a region that lives as long as the process.
@@ -41,6 +44,7 @@ impl Plane {
             journal: journal.as_ptr(),
             journal_capacity: journal.len() as u32,
             reserved: 0,
+            comparisons: &raw const *region.comparisons(),
         }))
     }
 }
@@ -49,8 +53,9 @@ static NOWHERE: AtomicU8 = AtomicU8::new(u8::MAX);
 static COUNTERS: AtomicPtr<u8> = AtomicPtr::new((&raw const NOWHERE).cast_mut().cast());
 static PLANE: AtomicPtr<Plane> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Makes `plane` the one that the shared callback counts into.
+/// Makes `plane` the one that the shared callbacks write into.
 pub fn publish(plane: &'static Plane) {
+    comparisons::publish(plane.comparisons);
     PLANE.store((&raw const *plane).cast_mut(), Ordering::Release);
     COUNTERS.store(plane.counters, Ordering::Release);
 }

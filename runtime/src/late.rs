@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use hitmap_wire::identity;
 
 use crate::abi::{self, Table};
-use crate::control::Control;
+use crate::control::{self, Control};
 use crate::process::{self, Process};
 use crate::register::Part;
 use crate::{covmap, exported, guards, register, say};
@@ -131,7 +131,7 @@ fn controls() -> Vec<*mut Control> {
             let within = headers
                 .iter()
                 .filter(|h| h.p_type == libc::PT_LOAD)
-                .any(|h| start(h) <= control && control + size_of::<Control>() <= start(h) + h.p_memsz as usize);
+                .any(|h| start(h) <= control && control + control::LEAST <= start(h) + h.p_memsz as usize);
             if within && control.is_multiple_of(align_of::<Control>()) {
                 found.push(control as *mut Control);
             }

@@ -6,7 +6,8 @@
 //! is given a range of edges in the one region of this [`process`] ([`register`]): its counters are
 //! moved onto the region's pages ([`inline`]), its guards are numbered ([`guards`]). Objects that
 //! were linked without that object call the [`exported`] functions instead. From then on
-//! instrumented code touches memory and nothing else. Readers inside the process have a [`view`] of
+//! instrumented code touches memory and nothing else; a comparison build also tells what it compared
+//! ([`comparisons`]). Readers inside the process have a [`view`] of
 //! their own, which the C functions of `hitmap.h` ([`abi`]) read, put aside and merge; [`memcov`]
 //! and [`covmap`] are the calls that two older tools' users know.
 //!
@@ -15,6 +16,7 @@
 //! and inside `malloc`. Everything else runs under one lock and never lets a panic out.
 
 pub mod abi;
+pub mod comparisons;
 pub mod control;
 pub mod covmap;
 pub mod exported;
@@ -26,6 +28,7 @@ pub mod process;
 pub mod register;
 pub mod saved;
 pub mod say;
+mod site;
 pub mod symbols;
 pub mod view;
 pub mod xxh3;

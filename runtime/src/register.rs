@@ -140,17 +140,20 @@ impl Part {
 /// # Safety
 /// `control` must be a control block in loaded, relocated memory.
 pub unsafe fn join_control(process: &mut Process, control: *mut Control) {
-    // SAFETY: the caller's word.
-    let block = unsafe { &mut *control };
-    if block.version != control::VERSION || (block.size as usize) < size_of::<Control>() {
+    // SAFETY: the caller's word; every block has these two.
+    let (version, size) = unsafe { ((*control).version, (*control).size) };
+    if version != control::VERSION || (size as usize) < control::LEAST {
         say::line(format_args!(
-            "a library was built by another hitmap (control block {}, this runtime reads {}): rebuild it",
-            block.version,
+            "a library was built by another hitmap (control block {version}, this runtime reads {}): rebuild it",
             control::VERSION
         ));
         return;
     }
-    if block.this != control {
+    // SAFETY: its size covers all that is read here. No reference to the whole is made: the block of
+    // an older library is shorter.
+    let (counters, flags, guards, pcs, this) =
+        unsafe { ((*control).counters, (*control).flags, (*control).guards, (*control).pcs, (*control).this) };
+    if this != control {
         return;
     }
     let span = |of: &[*mut u8; 3]| Span { start: of[0], stop: of[1] };
@@ -158,11 +161,11 @@ pub unsafe fn join_control(process: &mut Process, control: *mut Control) {
         (of[0] as usize).is_multiple_of(PAGE) && !of[2].is_null() && (of[2] as usize).is_multiple_of(PAGE)
     };
     let arrays = Arrays {
-        counters: span(&block.counters),
-        flags: span(&block.flags),
-        guards: Span { start: block.guards[0], stop: block.guards[1] },
-        pcs: Span { start: block.pcs[0].cast_mut(), stop: block.pcs[1].cast_mut() },
-        isolated: own_pages(&block.counters) && own_pages(&block.flags),
+        counters: span(&counters),
+        flags: span(&flags),
+        guards: Span { start: guards[0], stop: guards[1] },
+        pcs: Span { start: pcs[0].cast_mut(), stop: pcs[1].cast_mut() },
+        isolated: own_pages(&counters) && own_pages(&flags),
         control,
     };
     join(process, arrays);
@@ -264,8 +267,11 @@ pub fn enter(process: &mut Process, at: usize) {
     let Process { parts, view, .. } = process;
     let part = &mut parts[at];
     if part.alive && !part.control.is_null() {
-        // SAFETY: the library is loaded, so its control block is.
-        unsafe { (*part.control).leave = Some(crate::abi::library_leaves) };
+        // SAFETY: the library is loaded, so its control block is; regions are never unmapped.
+        unsafe {
+            (*part.control).leave = Some(crate::abi::library_leaves);
+            Control::tell_comparisons(part.control, live.plane.comparisons);
+        }
     }
     match modules::register(live.region, &part.module()) {
         Ok(base) => part.base = base,

@@ -10,40 +10,13 @@
  * on the command line, beside `-Wl,-T,isolate.ld`.
  *
  * Depends on nothing, not even libc. Everything is hidden, so that two libraries never share a
- * callback and no call goes through the PLT. `struct hitmap_control` is declared once more in
- * runtime/src/control.rs: it is versioned and append-only. */
-#include <stddef.h>
-#include <stdint.h>
+ * callback and no call goes through the PLT. */
+#include "hitmap_control.h"
 
 #ifdef __clang__
 /* The wrapper's user may pass -fsanitize-coverage for everything: a callback must not call itself. */
 #pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
 #endif
-
-#define HIDDEN __attribute__((visibility("hidden")))
-#define WEAK __attribute__((weak))
-
-/* Where a guard counts. One for each region; never freed, never changed once it is published. */
-struct hitmap_plane {
-  uint8_t *counters;          /* byte 0 is nowhere and stays at 255 */
-  uint32_t *journal_len;
-  uint32_t *journal;
-  uint32_t journal_capacity;
-  uint32_t reserved;
-};
-
-struct hitmap_control {
-  uint32_t version;
-  uint32_t size;
-  uint8_t *counters, *counters_stop, *counters_end; /* end: of their own pages; null: shared pages */
-  uint8_t *flags, *flags_stop, *flags_end;
-  uint32_t *guards, *guards_stop;
-  const uintptr_t *pcs, *pcs_stop;                  /* pairs: address, 1 for a function's entry */
-  uint8_t *live;                                    /* plane->counters, one load nearer */
-  const struct hitmap_plane *plane;
-  void (*leave)(struct hitmap_control *);           /* set by the runtime, called on unloading */
-  struct hitmap_control *self;                      /* equals &itself once relocated */
-};
 
 /* The linker makes these where such sections exist; isolate.ld makes the two ends. */
 extern HIDDEN WEAK uint8_t __start___sancov_cntrs[], __stop___sancov_cntrs[], __hitmap_cntrs_end[];
@@ -54,7 +27,7 @@ extern HIDDEN WEAK const uintptr_t __start___sancov_pcs[], __stop___sancov_pcs[]
 /* 255, so that a guard without an edge takes the cheap branch and journals nothing. */
 static uint8_t hitmap_nowhere = 255;
 static uint32_t hitmap_no_journal_len;
-static const struct hitmap_plane hitmap_no_plane = {&hitmap_nowhere, &hitmap_no_journal_len, NULL, 0, 0};
+static const struct hitmap_plane hitmap_no_plane = {&hitmap_nowhere, &hitmap_no_journal_len, NULL, 0, 0, NULL};
 
 HIDDEN __attribute__((used)) struct hitmap_control hitmap_control = {
     1, sizeof(struct hitmap_control),
@@ -62,7 +35,7 @@ HIDDEN __attribute__((used)) struct hitmap_control hitmap_control = {
     __start___sancov_bools, __stop___sancov_bools, __hitmap_bools_end,
     __start___sancov_guards, __stop___sancov_guards,
     __start___sancov_pcs, __stop___sancov_pcs,
-    &hitmap_nowhere, &hitmap_no_plane, NULL, &hitmap_control,
+    &hitmap_nowhere, &hitmap_no_plane, NULL, &hitmap_control, NULL,
 };
 
 /* The note: owner "hitmap", type 1, the distance from the description to the control block. It

@@ -3,6 +3,7 @@
 //! In the order of the story: a library joins, counts, is read, is shared with another process, and
 //! what goes wrong. The calls of two older tools have modules of their own.
 
+mod comparisons;
 mod covmap;
 mod fixture;
 mod memcov;

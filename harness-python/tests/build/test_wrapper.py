@@ -29,6 +29,7 @@ def library(path):
 @pytest.mark.parametrize("variant, sections", [
     ("counters", {"__sancov_cntrs", "__sancov_bools", "__sancov_pcs"}),
     ("guard", {"__sancov_guards", "__sancov_pcs"}),
+    ("comparisons", {"__sancov_cntrs", "__sancov_bools", "__sancov_pcs"}),
 ])
 def test_a_shared_library_is_instrumented_and_has_no_undefined_symbol(tmp_path, compilers, variant, sections):
     cc, _ = compilers(f"--hitmap-variant={variant}")
@@ -97,8 +98,18 @@ def test_the_flags_work_without_the_wrapper(tmp_path):
     clang = toolchain.find()
     (tmp_path / "a.c").write_text(SOURCE)
     run(clang, *variants.compile_flags(variants.DEFAULT), "-c", "a.c", folder=tmp_path)
-    run(clang, "-shared", "a.o", *variants.link_flags(stub.compiled(clang), stub.script()), "-o", "a.so", folder=tmp_path)
+    run(clang, "-shared", "a.o", *variants.link_flags(variants.DEFAULT, clang), "-o", "a.so", folder=tmp_path)
     assert library(tmp_path / "a.so").instrumented
+
+
+def test_a_comparison_build_redirects_what_its_object_stands_in_for(tmp_path, compilers):
+    """The linker takes the names from one list, the stand-ins are in C: neither has one more."""
+    with open(stub.REDIRECTED, encoding="utf-8") as file:
+        listed = {line.strip().removeprefix("--wrap=") for line in file}
+    symbols = subprocess.run(["nm", stub.compiled(toolchain.find(), "hitmap_comparisons")],
+                             capture_output=True, text=True, check=True).stdout.split()
+    assert {name.removeprefix("__wrap_") for name in symbols if name.startswith("__wrap_")} == listed
+    assert set(variants.REDIRECTED) <= listed
 
 
 def test_what_was_done_is_logged(tmp_path, compilers):
@@ -110,7 +121,7 @@ def test_what_was_done_is_logged(tmp_path, compilers):
 
 
 def test_an_unknown_variant_names_those_that_exist():
-    with pytest.raises(ValueError, match="counters, guard"):
+    with pytest.raises(ValueError, match="counters, guard, comparisons"):
         wrapper.plan(["--hitmap-variant=none", "-c", "a.c"], False)
 
 

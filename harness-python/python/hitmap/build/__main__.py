@@ -66,7 +66,7 @@ def build(words):
     parser.add_argument("-v", "--verbose", action="store_true", help="show pip's and the compilers' output")
     asked = parser.parse_args(words)
     status = progress.Progress()
-    request = package.Request(asked.what, variant_of(asked), asked.level, asked.asserts, asked.keep, asked.verbose)
+    request = package.Request(asked.what, asked.variant, asked.level, asked.asserts, asked.keep, asked.verbose)
     tell(package.build(request, status), request, status)
     return OK
 
@@ -80,18 +80,17 @@ def flags(words):
     add_variant(parser)
     asked = parser.parse_args(words)
     if asked.compile:
-        print(*variants.compile_flags(variant_of(asked)))
+        print(*variants.compile_flags(asked.variant))
     else:
-        print(*variants.link_flags(stub.compiled(toolchain.find()), stub.script()))
+        print(*variants.link_flags(asked.variant, toolchain.find()))
     return OK
 
 
 def add_variant(parser):
-    parser.add_argument("--guard", action="store_true", help=variants.GUARD.story)
-
-
-def variant_of(asked):
-    return variants.GUARD if asked.guard else variants.DEFAULT
+    which = parser.add_mutually_exclusive_group()
+    for flag, variant in (("--guard", variants.GUARD), ("--cmp", variants.COMPARISONS)):
+        which.add_argument(flag, dest="variant", action="store_const", const=variant, default=variants.DEFAULT,
+                           help=variant.story)
 
 
 def tell(libraries, request, status):

@@ -1,44 +1,46 @@
-"""The stub object that every instrumented library carries: compiled once, kept in the cache.
+"""The objects that instrumented libraries carry: compiled once, kept in the cache.
 
-Its source and the linker script that isolates the counters lie in the folder stub/ beside this file.
+Their sources, the linker script that isolates the counters and the list of calls that a comparison
+build redirects lie in the folder stub/ beside this file.
 """
 
 import os
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stub")
-SOURCE = os.path.join(FOLDER, "hitmap_stub.c")
 SCRIPT = os.path.join(FOLDER, "isolate.ld")
+REDIRECTED = os.path.join(FOLDER, "comparisons.args")
 
-# No debug information and no path in it: the same clang makes the same bytes on every machine.
-FLAGS = ("-O2", "-fPIC", "-fno-sanitize=all", "-fvisibility=hidden", "-g0")
+# No debug information and no path in it: the same clang makes the same bytes on every machine. No
+# loop becomes a call of a function that is redirected.
+FLAGS = ("-O2", "-fPIC", "-fno-sanitize=all", "-fvisibility=hidden", "-fno-builtin", "-g0")
 
 
 class StubFailed(Exception):
     """The stub could not be made; the text says why."""
 
 
-def script():
-    return SCRIPT
-
-
-def compiled(clang):
-    """Path of the stub's object for this clang; compiles it when the cache has none."""
-    folder = cache()
-    path = os.path.join(folder, f"stub-{key(clang)}.o")
+def compiled(clang, name="hitmap_stub"):
+    """Path of an object for this clang; compiles it when the cache has none."""
+    path = os.path.join(cache(), f"{name}-{key(clang, name)}.o")
     if not os.path.exists(path):
-        compile_to(clang, path)
+        compile_to(clang, name, path)
     return path
 
 
-def key(clang):
+def source(name):
+    return os.path.join(FOLDER, f"{name}.c")
+
+
+def key(clang, name):
     """Names the object by everything that goes into it; clang itself by its file, not by running it."""
     import hashlib
 
     real = os.path.realpath(clang)
     state = os.stat(real)
     text = "\0".join([*FLAGS, real, str(state.st_size), str(state.st_mtime_ns)]).encode()
-    with open(SOURCE, "rb") as file:
-        text += b"\0" + file.read()
+    for part in (source(name), os.path.join(FOLDER, "hitmap_control.h")):
+        with open(part, "rb") as file:
+            text += b"\0" + file.read()
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
@@ -72,15 +74,15 @@ def private(folder):
     return folder if ours and os.access(folder, os.W_OK | os.X_OK) else None
 
 
-def compile_to(clang, path):
+def compile_to(clang, name, path):
     """Compiles beside `path`, then renames: parallel builds see the whole object or none."""
     import subprocess
 
     part = f"{path[:-2]}.{os.getpid()}.part.o"
     try:
-        done = subprocess.run([clang, *FLAGS, "-c", SOURCE, "-o", part], capture_output=True, text=True)
+        done = subprocess.run([clang, *FLAGS, "-c", source(name), "-o", part], capture_output=True, text=True)
         if done.returncode != 0:
-            raise StubFailed(f"{clang} cannot compile hitmap's stub:\n{done.stderr.strip()}")
+            raise StubFailed(f"{clang} cannot compile hitmap's {name}.c:\n{done.stderr.strip()}")
         os.replace(part, path)
     finally:
         if os.path.exists(part):

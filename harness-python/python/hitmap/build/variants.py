@@ -1,15 +1,19 @@
 """Which compile and link flags each instrumentation takes. The only place that says so."""
 
+from . import stub
+
 
 class Variant:
     """One way to instrument a library."""
 
-    __slots__ = ("name", "story", "compile")
+    __slots__ = ("name", "story", "compile", "objects", "link")
 
-    def __init__(self, name, story, compile):
+    def __init__(self, name, story, compile, objects=("hitmap_stub",), link=()):
         self.name = name
         self.story = story
         self.compile = tuple(compile)
+        self.objects = objects      # of the folder stub/, linked into every library
+        self.link = tuple(link)
 
 
 # Every object, whatever its instrumentation. Position-independent because some makefiles put -fPIC
@@ -28,8 +32,20 @@ GUARD = Variant(
     ["-fsanitize-coverage=edge,trace-pc-guard,pc-table"],
 )
 
+# Clang would turn these into loads, or into calls of another name, before the linker sees them.
+REDIRECTED = "memcmp bcmp strcmp strncmp strcasecmp strncasecmp strstr strcasestr memmem".split()
+
+COMPARISONS = Variant(
+    "comparisons",
+    "also logs what is compared, when it is asked; 2 to 4 times slower than plain, for the few runs that need it",
+    ["-fsanitize-coverage=edge,inline-8bit-counters,inline-bool-flag,pc-table,trace-cmp",
+     *(f"-fno-builtin-{name}" for name in REDIRECTED)],
+    objects=("hitmap_stub", "hitmap_comparisons"),
+    link=["-Wl,@" + stub.REDIRECTED],
+)
+
 DEFAULT = COUNTERS
-VARIANTS = {variant.name: variant for variant in (COUNTERS, GUARD)}
+VARIANTS = {variant.name: variant for variant in (COUNTERS, GUARD, COMPARISONS)}
 
 # Above this, sweeping the counters of all edges costs more than keeping a journal by a call.
 GUARD_PAYS_ABOVE = 250_000
@@ -45,10 +61,10 @@ def compile_flags(variant):
 WITHOUT_SANITIZER = "-fno-sanitize-link-runtime"
 
 
-def link_flags(stub_object, isolate_script):
+def link_flags(variant, clang):
     """Flags that come last on a command line that links a shared library or an executable.
 
-    The same for every variant: the stub answers all instrumentations. The build-id is the
-    library's identity on every machine; not every clang asks for one by itself.
+    The build-id is the library's identity on every machine; not every clang asks for one by itself.
     """
-    return [stub_object, "-Wl,-T," + isolate_script, "-Wl,--build-id=sha1"]
+    objects = [stub.compiled(clang, name) for name in variant.objects]
+    return [*objects, "-Wl,-T," + stub.SCRIPT, "-Wl,--build-id=sha1", *variant.link]

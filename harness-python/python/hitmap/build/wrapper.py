@@ -42,7 +42,7 @@ def plan(words, cxx):
         if options.root:
             compile_flags += unrooted(options.root, [os.getcwd(), *command.words])
     if command.links:
-        link_flags = variants.link_flags(stub.compiled(clang), stub.script())
+        link_flags = variants.link_flags(options.variant, clang)
         if not any(word.startswith("-fsanitize=") for word in command.words):
             link_flags.append(variants.WITHOUT_SANITIZER)
     if options.log:
