@@ -161,6 +161,38 @@ def test_a_campaign_folder_is_a_snapshot(built, hitmap_, out, tmp_path):
     assert shown["modules"][0]["identity"] in text and "executions" in text
 
 
+def test_show_names_the_functions_that_were_hit(hitmap_, snapshots, built, tmp_path):
+    ended = hitmap_("show", "a.hitmap")
+    assert ended.code == 0, ended.said
+    run = next(line.split() for line in ended.out.splitlines() if "run(unsigned char const*, unsigned long)" in line)
+    source = f"{puzzle.FOLDER}/coverage_only.cpp"
+    line = 1 + Path(source).read_text().splitlines().index("void run(const uint8_t *data, size_t len) {")
+    assert run[-2:] == [f"{source}:{line}", built.module("coverage_only").name]
+    shown = json.loads(hitmap_("show", "a.hitmap", "--json", "--functions").out)
+    (module,) = shown["functions"]
+    assert sum(function["hits"] for function in module["functions"]) == shown["hits"]
+    assert {(f["file"], f["line"]) for f in module["functions"] if f["function"].startswith("run(")} == {(source, line)}
+    assert "functions" not in json.loads(hitmap_("show", "a.hitmap", "--json").out)
+
+
+def test_show_says_why_functions_have_no_names(hitmap_, other_build, built, tmp_path):
+    for file, says in ((other_build, "was counted"), ("gone.hitmap", "No such file")):
+        if file == "gone.hitmap":
+            library = tmp_path / "lost" / built.module("coverage_only").name
+            library.parent.mkdir()
+            library.write_bytes(built.module("coverage_only").read_bytes())
+            python(hitmap_, SAVE, "0", file, folder=library.parent)
+            library.unlink()
+        else:
+            path = json.loads(hitmap_("show", file, "--json").out)["modules"][0]["path"]
+            Path(path).write_bytes(built.module("coverage_only").read_bytes())
+        ended = hitmap_("show", file)
+        assert ended.code == 0 and "edges hit" in ended.out
+        assert "functions not named: " in ended.out and says in ended.out, ended.out
+        (module,) = json.loads(hitmap_("show", file, "--functions", "--json").out)["functions"]
+        assert module["functions"] is None and says in module["why"]
+
+
 @pytest.mark.parametrize("verb", [["show"], ["diff", "a.hitmap"], ["merge", "-o", "x.hitmap", "a.hitmap"]], ids=str)
 def test_what_is_no_snapshot_is_refused_by_name(hitmap_, snapshots, tmp_path, verb):
     whole = (tmp_path / "a.hitmap").read_bytes()

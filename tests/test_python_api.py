@@ -280,6 +280,68 @@ def test_snapshots_of_two_processes_merge(python):
     """)
 
 
+def test_an_edge_has_its_place_in_the_source(python):
+    python("""
+        import hitmap, coverage_only, two_libraries, os, shutil
+        cov = hitmap.coverage()
+        places = [cov.where(edge) for edge in range(cov.total)]
+        (begin,) = [p for p in places if p.entry and p.function.startswith("run(") and "coverage_only" in p.path]
+        text = open(begin.file).read().splitlines()
+        assert text[begin.line - 1] == "void run(const uint8_t *data, size_t len) {"
+        assert repr(begin) == f"<run(unsigned char const*, unsigned long) at {begin.file}:{begin.line}>"
+        cases = {text[p.line - 1].split()[0] for p in places if p.file == begin.file and p.line}
+        assert "BRANCH('8')" in cases
+        assert begin in set(places) and min(places) <= max(places)
+        for module in cov.snapshot().modules:
+            live = next(m for m in cov.modules if m.identity == module.identity)
+            assert [module.where(i) for i in range(module.edges)] == places[live.first : live.first + live.edges]
+            for local in (module.edges, 2**32 - 1):
+                try:
+                    module.where(local)
+                except IndexError as error:
+                    assert module.name in str(error)
+                else:
+                    raise AssertionError(local)
+        for edge in (-1, cov.total):
+            try:
+                cov.where(edge)
+            except IndexError as error:
+                assert str(edge) in str(error)
+            else:
+                raise AssertionError(edge)
+    """)
+
+
+def test_a_library_that_was_replaced_or_is_gone_has_no_places(python, built, tmp_path):
+    name = built.module("coverage_only").name
+    (tmp_path / name).write_bytes(built.module("coverage_only").read_bytes())
+    python(
+        """
+        import hitmap, os, pathlib, sys
+        sys.path.insert(0, os.getcwd())
+        import coverage_only
+        cov, file, other = hitmap.coverage(), pathlib.Path(sys.argv[1]).absolute(), sys.argv[2]
+        assert coverage_only.__file__ == str(file)
+        file.unlink()
+        try:
+            cov.where(0)
+        except FileNotFoundError as error:
+            assert str(file) in str(error)
+        else:
+            raise AssertionError
+        file.write_bytes(open(other, "rb").read())
+        try:
+            cov.where(0)
+        except ValueError as error:
+            assert str(file) in str(error) and cov.modules[0].identity in str(error)
+        else:
+            raise AssertionError
+        """,
+        name,
+        built.module("two_libraries"),
+    )
+
+
 def test_restore_replaces_the_view(python):
     python("""
         import hitmap, coverage_only

@@ -11,6 +11,7 @@ use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::places::{self, Place};
 use crate::runtime::{self, ModuleRecord};
 
 /// One instrumented library: of this process, or of a snapshot.
@@ -50,6 +51,13 @@ impl Module {
     #[getter]
     fn identity(&self) -> String {
         self.id.identity.to_string()
+    }
+
+    /// Where one of its edges is in the source, by the edge's number within the library, from 0 on.
+    /// Reads the library's file. Raises `IndexError` when there is no such edge, `OSError` when the
+    /// file cannot be read, and `ValueError` when it is another build by now or has no addresses.
+    fn r#where(&self, local: u32) -> PyResult<Place> {
+        places::place(&self.id, local)
     }
 
     fn __repr__(&self) -> String {

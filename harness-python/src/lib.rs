@@ -7,12 +7,14 @@
 //! |---|---|
 //! | [`runtime`] | the C ABI of the runtime in this process |
 //! | [`coverage`] | that ABI as Python functions |
+//! | [`places`] | edges' places in the source |
 //! | [`snapshot`] | owned maps: files, merging, comparing |
 //! | [`worker`] | the fork server and its child, the part of a campaign that runs the target |
 //! | [`cli`] | the command line |
 
 mod cli;
 mod coverage;
+mod places;
 mod runtime;
 mod snapshot;
 mod worker;
@@ -27,6 +29,8 @@ mod _native {
     use crate::cli::cli;
     #[pymodule_export]
     use crate::coverage::{Module, copy, hits, merge, modules, pop, push, reset, restore, total};
+    #[pymodule_export]
+    use crate::places::Place;
     #[pymodule_export]
     use crate::runtime::load_runtime;
     #[pymodule_export]

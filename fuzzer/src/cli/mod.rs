@@ -5,6 +5,7 @@
 pub mod bitmap;
 pub mod diff;
 pub mod engine;
+pub mod functions;
 pub mod fuzz;
 pub mod maps;
 pub mod merge;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hitmap_observers::snapshot::{ModuleMap, Snapshot};
 
-use super::maps;
+use super::{functions, maps};
 use crate::error::{Failure, exit};
 use crate::launcher::screen::grouped;
 
@@ -15,14 +15,19 @@ const TIMES: [&str; 8] = ["1", "2", "3", "4-7", "8-15", "16-31", "32-127", "128+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hitmap show out
+  hitmap show out --functions | grep parse
   hitmap show a.hitmap --json
 
-A campaign folder stands for its coverage.hitmap.")]
+A campaign folder stands for its coverage.hitmap. Functions are named while the libraries that were
+counted are still where they were.")]
 pub struct Typed {
     /// A snapshot, or a campaign folder
     #[arg(value_name = "FILE|CAMPAIGN")]
     input: PathBuf,
-    /// Print one JSON object
+    /// List all functions that were hit, not the 20 with the most edges hit
+    #[arg(long)]
+    functions: bool,
+    /// Print one JSON object; with --functions, these too
     #[arg(long)]
     json: bool,
 }
@@ -37,9 +42,14 @@ pub fn run(typed: &Typed) -> Result<i32, Failure> {
     if typed.json {
         let mut object = json(&snapshot);
         object["file"] = serde_json::json!(file);
+        if typed.functions {
+            object["functions"] = functions::json(&snapshot);
+        }
         println!("{object}");
     } else {
-        print!("{}: {}", file.display(), text(&snapshot));
+        let named = functions::text(&snapshot, typed.functions);
+        let gap = if named.is_empty() { "" } else { "\n" };
+        print!("{}: {}{gap}{named}", file.display(), text(&snapshot));
     }
     Ok(exit::CLEAN)
 }

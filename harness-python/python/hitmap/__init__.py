@@ -25,7 +25,7 @@ if _RUNTIME.exists():
 
 from hitmap._fuzz import Finding, Result, fuzz  # noqa: E402
 from hitmap._harness import Harness, harness  # noqa: E402
-from hitmap.coverage import Coverage, Delta, Module, Snapshot, coverage  # noqa: E402
+from hitmap.coverage import Coverage, Delta, Module, Place, Snapshot, coverage  # noqa: E402
 
 __version__ = _native.__version__
 
@@ -35,6 +35,7 @@ __all__ = [
     "Finding",
     "Harness",
     "Module",
+    "Place",
     "Result",
     "Snapshot",
     "coverage",

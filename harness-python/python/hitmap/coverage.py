@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from hitmap import _native
-from hitmap._native import Module, Snapshot
+from hitmap._native import Module, Place, Snapshot
 
-__all__ = ["Coverage", "Delta", "Module", "Snapshot", "coverage"]
+__all__ = ["Coverage", "Delta", "Module", "Place", "Snapshot", "coverage"]
 
 
 class Delta:
@@ -63,6 +63,21 @@ class Coverage:
     def modules(self) -> list[Module]:
         """The instrumented libraries of this process, in the order of their edges."""
         return _native.modules()
+
+    def where(self, edge: int) -> Place:
+        """Function, file and line of an edge, read from the library's file and its debug information.
+
+        The same edge in another process or a saved snapshot: `Module.where`, by the number within the library.
+
+        Raises:
+            IndexError: when there is no such edge.
+            OSError: when the library's file cannot be read.
+            ValueError: when it is another build by now, or was compiled without `pc-table`.
+        """
+        for module in _native.modules():
+            if not module.refused and module.first <= edge < module.first + module.edges:
+                return module.where(edge - module.first)
+        raise IndexError(f"edges go from 0 to {_native.total() - 1}, there is no edge {edge}")
 
     def reset(self) -> None:
         """Forgets all hits."""

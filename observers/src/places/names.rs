@@ -29,22 +29,24 @@ impl Names {
     /// The functions that hold `address`, innermost first: one, and those it was inlined into.
     /// Empty when none has a name.
     pub fn at(&self, address: u64) -> Vec<Named> {
-        // Line tables alone name only functions that something was inlined into.
-        let symbol =
-            || self.0.find_symbol(address).map(|name| addr2line::demangle_auto(name.into(), None).into_owned());
+        let symbol = self.0.find_symbol(address).map(|name| addr2line::demangle_auto(name.into(), None).into_owned());
         let mut frames = Vec::new();
         if let Ok(mut inlined) = self.0.find_frames(address) {
             while let Ok(Some(frame)) = inlined.next() {
                 let named = frame.function.as_ref().and_then(|f| f.demangle().ok().map(|name| name.into_owned()));
                 let file = frame.location.as_ref().and_then(|l| l.file).unwrap_or_default().to_string();
                 let line = frame.location.as_ref().and_then(|l| l.line).unwrap_or(0);
-                frames.push(Named { function: named.or_else(symbol).unwrap_or_default(), file, line });
+                frames.push(Named { function: named.unwrap_or_default(), file, line });
             }
         }
-        frames.retain(|frame| !frame.function.is_empty());
-        if frames.is_empty() {
-            frames.extend(symbol().map(|function| Named { function, ..Named::default() }));
+        // Line tables alone (-gline-tables-only) name functions without namespace and arguments, and
+        // only those that something was inlined into. The symbol has the whole name of the outermost.
+        match (frames.last_mut(), symbol) {
+            (Some(outermost), Some(symbol)) if symbol.contains(&outermost.function) => outermost.function = symbol,
+            (None, Some(function)) => frames.push(Named { function, ..Named::default() }),
+            _ => {}
         }
+        frames.retain(|frame| !frame.function.is_empty());
         frames
     }
 }
