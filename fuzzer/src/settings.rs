@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::worker::limits::Limits;
-use crate::worker::server::Launch;
+use crate::worker::server::{Launch, Variant};
 
 /// What one campaign session is asked to do. Made from the command line in one place
 /// ([`crate::cli::fuzz`]), handed to engine processes as JSON.
@@ -94,6 +94,7 @@ impl Settings {
             harness: self.harness.clone(),
             memory_mb: self.memory_mb,
             patience: Duration::from_secs(120),
+            variant: Variant::Ordinary,
         }
     }
 

@@ -346,6 +346,10 @@ impl Acts for Keeper {
         }
         self.must_stop()
     }
+
+    fn tell(&mut self, note: String) {
+        Message::Note(note).send();
+    }
 }
 
 impl Keeper {

@@ -15,7 +15,7 @@ use crate::worker::Worker;
 use crate::worker::files::Files;
 use crate::worker::limits::Limits;
 use crate::worker::process::ProcessWorker;
-use crate::worker::server::Launch;
+use crate::worker::server::{Launch, Variant};
 
 /// What the user typed.
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,13 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
     };
     let edges = campaign.as_ref().map_or(hitmap_wire::region::DEFAULT_EDGES, |c| c.map_edges);
     let python = typed.python.clone().or(campaign.map(|c| c.python)).map_or(front.python.clone(), Into::into);
-    let launch = Launch { python, harness, memory_mb: limits.memory_mb, patience: Duration::from_secs(120) };
+    let launch = Launch {
+        python,
+        harness,
+        memory_mb: limits.memory_mb,
+        patience: Duration::from_secs(120),
+        variant: Variant::Ordinary,
+    };
     let files = Files::new(edges).map_err(|e| Failure::internal(format!("no memory for the map: {e}")))?;
     let history = History::new(files.region.layout().capacity)
         .map_err(|e| Failure::internal(format!("no memory for the history: {e}")))?;

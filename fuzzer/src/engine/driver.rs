@@ -21,12 +21,14 @@ use hitmap_observers::history::History;
 use hitmap_observers::observer::TouchedObserver;
 use hitmap_observers::snapshot::{ModuleId, Snapshot};
 
+use super::comparisons::Replacing;
 use super::executor::WorkerExecutor;
+use super::havoc::Havoc;
 use super::objective::FindingFeedback;
 use super::scheduler::FavouredScheduler;
 use super::seeds::Seed;
 use super::stage::{Acts, BatchStage, Kept, Parts};
-use super::{Fuzzer, Manager, State, havoc, state};
+use super::{Fuzzer, Manager, State, state};
 use crate::campaign::folder::{Entry, Folder, join, module_id};
 use crate::campaign::keeper::Keeper;
 use crate::campaign::manifest::Manifest;
@@ -68,6 +70,7 @@ impl Engine {
         mut manifest: Manifest,
         history: History,
         worker: Box<dyn Worker>,
+        replacing: Replacing,
         tokens: Tokens,
         stop: Arc<AtomicBool>,
     ) -> Result<Engine, Failure> {
@@ -87,17 +90,16 @@ impl Engine {
         let stats =
             std::fs::read_to_string(folder.path().join("fuzzer_stats")).map(|t| Stats::read(&t)).unwrap_or_default();
         write_setup(folder.path(), settings)?;
-        let mut keeper = Keeper::new(settings, index, folder, stats, stop);
-        keeper.stats.tokens = tokens.len();
+        let keeper = Keeper::new(settings, index, folder, stats, stop);
 
         let observer = TouchedObserver::new("edges");
         let mut feedback = NoveltyFeedback::new(&observer, history);
         let seed = settings.seed.wrapping_add(index as u64);
         let mut state = state(seed, &mut feedback, settings.max_len).map_err(broken)?;
-        let mutator = havoc(&mut state, tokens);
+        let mutator = Havoc::new(&mut state, tokens);
         let fuzzer = StdFuzzer::new(FavouredScheduler::new(), feedback, FindingFeedback);
         let executor = WorkerExecutor::new(worker, observer);
-        let stage = BatchStage::new(mutator, keeper, budget);
+        let stage = BatchStage::new(mutator, replacing, keeper, budget);
         let manager = SimpleEventManager::new(NopMonitor::new());
         let notes = left.notes;
         let mut engine = Engine { fuzzer, executor, state, manager, stages: (stage, ()), notes, manifest, out };
@@ -240,6 +242,7 @@ impl Engine {
 
     fn housekeeping(&mut self, now: bool) -> Result<(), Failure> {
         let Engine { fuzzer, executor, state, stages, manifest, out, .. } = self;
+        let tokens = stages.0.mutator.tokens();
         let acts = &mut stages.0.acts;
         let modules = executor.worker().modules();
         let history = fuzzer.feedback().history();
@@ -257,6 +260,7 @@ impl Engine {
             }
             acts.stats.favoured = scheduler.favoured();
             acts.stats.pending = scheduler.pending();
+            acts.stats.tokens = tokens;
             acts.save(history, modules).map_err(broken)?;
         }
         Ok(())
@@ -285,8 +289,9 @@ fn broken(error: libafl::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::mock::{Does, MockWorker};
+    use crate::worker::mock::{Does, MockTracer, MockWorker, compared_numbers};
     use hitmap_observers::observer::Hit;
+    use hitmap_wire::comparisons::Comparison;
     use hitmap_wire::outcome::Outcome;
 
     /// Nested compares: each right byte is an edge, three of them are a crash. Some inputs raise.
@@ -303,14 +308,19 @@ mod tests {
     }
 
     fn session(out: &Path, takes: Vec<usize>, execs: u64, stop: bool) -> Engine {
+        let worker = Box::new(MockWorker::new(maze, takes));
+        run(out, worker, Replacing::absent(), execs, stop)
+    }
+
+    fn run(out: &Path, worker: Box<dyn Worker>, replacing: Replacing, execs: u64, stop: bool) -> Engine {
         let mut settings = Settings::for_test(out);
         settings.max_execs = Some(execs);
         let history = History::new(1 << 16).unwrap();
-        let worker = Box::new(MockWorker::new(maze, takes));
         let manifest = Manifest::open(out).unwrap().unwrap_or_else(|| Manifest::new(&settings));
         let stop = Arc::new(AtomicBool::new(stop));
         let mut engine =
-            Engine::open(&settings, 0, settings.max_execs, manifest, history, worker, Tokens::new(), stop).unwrap();
+            Engine::open(&settings, 0, settings.max_execs, manifest, history, worker, replacing, Tokens::new(), stop)
+                .unwrap();
         let seeds = [Seed { name: "seed".into(), input: b"x".to_vec() }];
         engine.take_up_seeds(&seeds).unwrap();
         engine.fuzz(&settings, 0, settings.max_execs).unwrap();
@@ -339,6 +349,41 @@ mod tests {
         }
         let [a, b, c] = outs.map(|out| queue(out.path()));
         assert!(a.len() > 8, "{} entries", a.len());
+        assert_eq!(a, b);
+        assert_eq!(a, c);
+    }
+
+    /// A number at the front, and behind it one that is computed from the rest: no chance finds either.
+    fn sealed(input: &[u8]) -> (Does, Vec<Comparison>) {
+        let number = |at: usize| input.get(at..at + 4).map(|b| u32::from_le_bytes(b.try_into().unwrap()));
+        let (Some(magic), Some(sum)) = (number(0), number(4)) else {
+            return ((vec![(4096, 1)], Outcome::Ok), Vec::new());
+        };
+        let right = xxhash_rust::xxh3::xxh3_64(&input[8..]) as u32;
+        let mut log = vec![compared_numbers(1, magic, 0xFEED_BEEF)];
+        let mut hits = vec![(4096, 1), (4097, 1)];
+        if magic == 0xFEED_BEEF {
+            hits.push((4098, 1));
+            log.push(compared_numbers(2, right, sum));
+        }
+        let found = magic == 0xFEED_BEEF && sum == right;
+        ((hits, if found { Outcome::Signal } else { Outcome::Ok }), log)
+    }
+
+    #[test]
+    fn numbers_that_are_compared_are_put_into_the_input() {
+        let outs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        for (out, takes) in outs.iter().zip([vec![1], vec![512], vec![3, 1, 40]]) {
+            let worker = Box::new(MockWorker::new(|input| sealed(input).0, takes));
+            let tracer = MockTracer(|input: &[u8]| {
+                let ((hits, _), log) = sealed(input);
+                (hits.len() as u64, log)
+            });
+            run(out.path(), worker, Replacing::new(Box::new(|| Ok(Box::new(tracer)))), 5_000, false);
+            let findings = crate::finding::save::all(&out.path().join("findings")).unwrap();
+            assert_eq!(findings.len(), 1);
+        }
+        let [a, b, c] = outs.map(|out| queue(out.path()));
         assert_eq!(a, b);
         assert_eq!(a, c);
     }

@@ -1,11 +1,14 @@
 //! The engine: one process that schedules, mutates, runs, judges and keeps.
 //!
 //! LibAFL is met in this folder (outside of it only its `Error` and `CorpusId` are named); its type
-//! parameters are spelled once, here. In the order of the loop: [`scheduler`] picks a testcase, [`stage`] mutates it and has the
-//! mutants run in batches, [`executor`] runs again what was flagged, feedback and [`objective`] judge.
+//! parameters are spelled once, here. In the order of the loop: [`scheduler`] picks a testcase, [`stage`]
+//! makes mutants of it, by [`comparisons`] and [`havoc`], and has them run in batches, [`executor`] runs
+//! again what was flagged, feedback and [`objective`] judge.
 
+pub mod comparisons;
 mod driver;
 pub mod executor;
+pub mod havoc;
 pub mod objective;
 pub mod rand;
 pub mod scheduler;
@@ -13,15 +16,14 @@ pub mod seeds;
 pub mod session;
 pub mod stage;
 
+use libafl::Error;
 use libafl::corpus::InMemoryCorpus;
 use libafl::events::SimpleEventManager;
 use libafl::fuzzer::{NopInputFilter, StdFuzzer};
 use libafl::inputs::{BytesInput, BytesInputConverter};
 use libafl::monitors::NopMonitor;
-use libafl::mutators::{HavocScheduledMutator, Mutator, Tokens, havoc_mutations, tokens_mutations};
 use libafl::state::StdState;
-use libafl::{Error, HasMetadata};
-use libafl_bolts::tuples::{Merge, tuple_list_type};
+use libafl_bolts::tuples::tuple_list_type;
 
 use hitmap_observers::feedback::NoveltyFeedback;
 use hitmap_observers::observer::TouchedObserver;
@@ -41,24 +43,6 @@ pub type Fuzzer = StdFuzzer<
     NopInputFilter,
     objective::FindingFeedback,
 >;
-/// LibAFL's havoc, with tokens when there is a dictionary.
-pub type Havoc = Box<dyn Mutator<BytesInput, State>>;
-
-/// Mutations that are stacked at the most, as a power of two. LibAFL's default of 7 costs four times
-/// as much a mutant and finds less: deep stacks destroy what the shallow ones would have got right.
-/// Six nested compares behind a mock took a median of 182,000 mutants with 2, 462,000 with 4.
-const STACK_POWER: usize = 2;
-
-/// The mutator, and the dictionary's tokens put where it looks for them.
-pub fn havoc(state: &mut State, tokens: Tokens) -> Havoc {
-    if tokens.is_empty() {
-        return Box::new(HavocScheduledMutator::with_max_stack_pow(havoc_mutations(), STACK_POWER));
-    }
-    state.add_metadata(tokens);
-    let mutations = havoc_mutations().merge(tokens_mutations());
-    Box::new(HavocScheduledMutator::with_max_stack_pow(mutations, STACK_POWER))
-}
-
 /// A state over an empty corpus.
 ///
 /// # Errors

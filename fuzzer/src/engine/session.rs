@@ -12,6 +12,7 @@ use hitmap_observers::snapshot::{FeatureReader, ModuleId};
 use hitmap_wire::modules::Module;
 use hitmap_wire::region::Layout;
 
+use super::comparisons::Replacing;
 use super::driver::Engine;
 use super::seeds::{Seed, read_seeds, read_tokens};
 use crate::campaign::folder::module_of;
@@ -20,9 +21,10 @@ use crate::campaign::manifest::Manifest;
 use crate::error::Failure;
 use crate::launcher::message::Message;
 use crate::settings::Settings;
-use crate::worker::Worker;
 use crate::worker::files::Files;
-use crate::worker::process::ProcessWorker;
+use crate::worker::process::{ProcessWorker, Starting};
+use crate::worker::server::{Launch, Variant};
+use crate::worker::{Tracer, Worker};
 
 /// Whether this process has anything to save: set before the first write to the campaign folder.
 pub static IS_READY: AtomicBool = AtomicBool::new(false);
@@ -61,13 +63,34 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
         notes.push(format!("{cut} seeds are longer than --max-len {} and were cut", settings.max_len));
     }
 
+    let replacing = replacing(&worker, settings, &mut notes)?;
+
     IS_READY.store(true, Ordering::Relaxed);
-    let mut engine = Engine::open(settings, index, budget, manifest, history, Box::new(worker), tokens, stop)?;
+    let worker = Box::new(worker);
+    let mut engine = Engine::open(settings, index, budget, manifest, history, worker, replacing, tokens, stop)?;
     notes.append(&mut engine.notes);
     Message::Ready { notes }.send();
     engine.take_up_seeds(&seeds)?;
     engine.fuzz(settings, index, budget)?;
     Ok(engine.was_interrupted())
+}
+
+/// Starts the comparison worker when there is a build for it. Its import goes on while the seeds run.
+fn replacing(worker: &ProcessWorker, settings: &Settings, notes: &mut Vec<String>) -> Result<Replacing, Failure> {
+    if !worker.has_comparisons() {
+        notes.push(format!(
+            "no library was built to tell what it compares, so magic numbers and checksums are left to chance; \
+             {} build PACKAGE makes that build, too",
+            settings.hitmap
+        ));
+        return Ok(Replacing::absent());
+    }
+    let files = Files::new(settings.map_edges).map_err(|e| Failure::internal(format!("no memory for the map: {e}")))?;
+    let capacity = files.region.layout().capacity;
+    let history = History::new(capacity).map_err(|e| Failure::internal(format!("no memory for the history: {e}")))?;
+    let launch = Launch { variant: Variant::Comparisons, ..settings.launch() };
+    let starting = Starting::begin(launch, settings.limits(), files, history.fd())?;
+    Ok(Replacing::new(Box::new(move || Ok(Box::new(starting.finish()?) as Box<dyn Tracer>))))
 }
 
 /// The libraries that are there now: those that were known before count only once they are loaded.

@@ -13,13 +13,15 @@ use libafl::fuzzer::{Evaluator, ExecuteInputResult};
 use libafl::inputs::{BytesInput, HasMutatorBytes, ResizableMutator};
 use libafl::mutators::MutationResult;
 use libafl::stages::{Restartable, Stage};
-use libafl::state::{HasCorpus, HasCurrentTestcase, HasExecutions, HasRand, HasSolutions};
+use libafl::state::{HasCorpus, HasCurrentTestcase, HasExecutions, HasMaxSize, HasRand, HasSolutions};
 use libafl::{Error, HasFeedback, HasScheduler};
 use libafl_bolts::rands::Rand;
 
+use super::comparisons::{self, Replacing};
 use super::executor::WorkerExecutor;
+use super::havoc::Havoc;
 use super::scheduler::Standing;
-use super::{Fuzzer, Havoc, Manager, State};
+use super::{Fuzzer, Manager, State};
 use crate::worker::{Evidence, Observation, Seen};
 use hitmap_wire::modules::Module;
 
@@ -52,6 +54,8 @@ pub trait Acts {
     fn fickle(&mut self, hit: hitmap_observers::observer::Hit) -> bool;
     /// Called after every batch with the executions so far; true to stop.
     fn tick(&mut self, execs: u64) -> bool;
+    /// Something that the user should know.
+    fn tell(&mut self, note: String);
 }
 
 /// A new testcase.
@@ -96,7 +100,9 @@ pub struct Found<'a> {
 
 /// Mutates the current testcase and runs the mutants in batches.
 pub struct BatchStage<A> {
-    mutator: Havoc,
+    /// Mutation by chance.
+    pub mutator: Havoc,
+    replacing: Replacing,
     /// What is done about decisions.
     pub acts: A,
     max_execs: Option<u64>,
@@ -149,9 +155,10 @@ impl Parts<'_> {
 
 impl<A: Acts> BatchStage<A> {
     /// A stage that stops making mutants at `max_execs` executions.
-    pub fn new(mutator: Havoc, acts: A, max_execs: Option<u64>) -> BatchStage<A> {
+    pub fn new(mutator: Havoc, replacing: Replacing, acts: A, max_execs: Option<u64>) -> BatchStage<A> {
         BatchStage {
             mutator,
+            replacing,
             acts,
             max_execs,
             mutants: Vec::new(),
@@ -187,14 +194,40 @@ impl<A: Acts> BatchStage<A> {
         energy.min((LONGEST / pace) as usize).max(16)
     }
 
-    fn make_mutants(&mut self, state: &mut State, energy: usize) -> Result<usize, Error> {
+    /// Finds out what the target compares the entry with, when that was not done before.
+    fn look(
+        &mut self,
+        id: CorpusId,
+        standing: Standing,
+        state: &mut State,
+        executor: &mut WorkerExecutor,
+    ) -> Result<(), Error> {
+        let parent = state.current_input_cloned()?;
+        let pace = if self.max_execs.is_some() { 0.0 } else { executor.worker().nanos_per_run() };
+        let look = self.replacing.look(id, parent.mutator_bytes(), standing, state.rand_mut(), pace)?;
+        *state.executions_mut() += look.runs;
+        self.mutator.add_tokens(state, &look.tokens);
+        if let Some(note) = look.note {
+            self.acts.tell(note);
+        }
+        Ok(())
+    }
+
+    /// Replacements first, then havoc. The generator alone decides what they are.
+    fn make_mutants(&mut self, id: CorpusId, state: &mut State, energy: usize) -> Result<usize, Error> {
         let parent = state.current_input_cloned()?;
         let left = self.max_execs.map_or(u64::MAX, |max| max.saturating_sub(*state.executions()));
-        let wanted = energy.min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.mutants.resize(self.mutants.len().max(wanted), BytesInput::new(Vec::new()));
-        for at in 0..wanted {
-            let mutant = &mut self.mutants[at];
-            mutant.resize(0, 0);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut made = 0;
+        for patch in self.replacing.take(id, comparisons::PATCHES.min(left)) {
+            let mutant = room(&mut self.mutants, made);
+            patch.parts(parent.mutator_bytes()).iter().for_each(|part| mutant.extend(*part));
+            mutant.resize(mutant.mutator_bytes().len().min(state.max_size()), 0);
+            made += 1;
+        }
+        let wanted = (made + energy).min(left);
+        for at in made..wanted {
+            let mutant = room(&mut self.mutants, at);
             mutant.extend(parent.mutator_bytes());
             // A mutation that had nothing to work on is simply tried again; an input on which none
             // works (it is empty, say) runs as it is.
@@ -287,9 +320,11 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         manager: &mut Manager,
     ) -> Result<(), Error> {
         let current = state.current_corpus_id()?.ok_or_else(|| Error::illegal_state("no testcase is scheduled"))?;
-        let energy = self.energy(fuzzer.scheduler().standing(current), state, executor);
+        let standing = fuzzer.scheduler().standing(current);
+        self.look(current, standing, state, executor)?;
+        let energy = self.energy(standing, state, executor);
         let kept = state.corpus().count();
-        let count = self.make_mutants(state, energy)?;
+        let count = self.make_mutants(current, state, energy)?;
         self.run_mutants(executor, state, count)?;
         self.looked_at.clear();
         let mut parts = Parts { fuzzer, executor, state, manager };
@@ -300,6 +335,15 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         parts.fuzzer.scheduler_mut().mark_fuzzed(current, brought);
         Ok(())
     }
+}
+
+/// The mutant at `at`, empty; its memory is that of an earlier visit.
+fn room(mutants: &mut Vec<BytesInput>, at: usize) -> &mut BytesInput {
+    if at == mutants.len() {
+        mutants.push(BytesInput::new(Vec::new()));
+    }
+    mutants[at].resize(0, 0);
+    &mut mutants[at]
 }
 
 impl<A> Restartable<State> for BatchStage<A> {

@@ -31,6 +31,8 @@ pub enum Message {
         /// Something that the user should know.
         notes: Vec<String>,
     },
+    /// Something that the user should know, later on.
+    Note(String),
     /// A sign of life.
     Status(Status),
     /// A new finding.

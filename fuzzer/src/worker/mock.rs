@@ -1,11 +1,12 @@
 //! A worker without a process, for tests of the engine's decisions: a closure says what an input does.
 
 use hitmap_observers::observer::Hit;
+use hitmap_wire::comparisons::{Comparison, INTEGER, OPERAND};
 use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{FLAGS, Module};
 use hitmap_wire::outcome::Outcome;
 
-use super::{Evidence, Observation, Seen, Worker, WorkerError};
+use super::{Evidence, Observation, Seen, Trace, Tracer, Worker, WorkerError};
 
 /// What an input does: the edges it touches, and what becomes of it.
 pub type Does = (Vec<Hit>, Outcome);
@@ -80,5 +81,32 @@ impl<F: FnMut(&[u8]) -> Does> Worker for MockWorker<F> {
 
     fn modules(&self) -> &[Module] {
         &self.modules
+    }
+}
+
+/// A comparison of which the compiler knew nothing.
+pub fn compared(site: u64, kind: u8, left: &[u8], right: &[u8]) -> Comparison {
+    let padded = |bytes: &[u8]| {
+        let mut all = [0; OPERAND];
+        all[..bytes.len()].copy_from_slice(bytes);
+        all
+    };
+    let (left_len, right_len) = (left.len() as u8, right.len() as u8);
+    let (left, right) = (padded(left), padded(right));
+    Comparison { site, kind, constant: 0, left_len, right_len, reserved: 0, left, right }
+}
+
+/// The 32-bit compare of two numbers.
+pub fn compared_numbers(site: u64, left: u32, right: u32) -> Comparison {
+    compared(site, INTEGER, &left.to_le_bytes(), &right.to_le_bytes())
+}
+
+/// Runs a closure as the comparison build; it says how deep an input comes and what was compared.
+pub struct MockTracer<F>(pub F);
+
+impl<F: FnMut(&[u8]) -> (u64, Vec<Comparison>)> Tracer for MockTracer<F> {
+    fn trace(&mut self, input: &[u8], _: bool) -> Result<Trace, WorkerError> {
+        let (path, log) = (self.0)(input);
+        Ok(Trace { outcome: Outcome::Ok, path, log })
     }
 }

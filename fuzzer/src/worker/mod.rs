@@ -13,6 +13,7 @@ pub mod server;
 
 use hitmap_observers::observer::Hit;
 use hitmap_wire::batch::Crash;
+use hitmap_wire::comparisons::Comparison;
 use hitmap_wire::identity::Loaded;
 use hitmap_wire::modules::{Module, Refusal};
 use hitmap_wire::outcome::Outcome;
@@ -143,4 +144,24 @@ pub trait Worker {
     fn threads(&self) -> u64 {
         0
     }
+}
+
+/// One input run alone in a comparison build.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// A hash of the edges that it touched and how often.
+    pub path: u64,
+    /// What the target compared, in order; empty when that was not asked for.
+    pub log: Vec<Comparison>,
+}
+
+/// A target that tells what it compares. Its edges are its own: no other worker's, no history's.
+pub trait Tracer {
+    /// Runs one input; `log` says whether what it compares is wanted.
+    ///
+    /// # Errors
+    /// See [`WorkerError`].
+    fn trace(&mut self, input: &[u8], log: bool) -> Result<Trace, WorkerError>;
 }

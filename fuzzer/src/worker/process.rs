@@ -18,7 +18,7 @@ use super::child::{BatchEnd, Child};
 use super::files::Files;
 use super::limits::Limits;
 use super::server::{Ended, Launch, Server, forget_addresses};
-use super::{Evidence, Observation, Seen, Worker, WorkerError};
+use super::{Evidence, Observation, Seen, Trace, Tracer, Worker, WorkerError};
 use crate::finding::raw;
 
 /// How much work one wake-up carries: a wake-up costs about 4 µs, so this makes it nothing, and a
@@ -45,6 +45,38 @@ pub struct ProcessWorker {
     nanos_per_run: f64,
 }
 
+/// A worker whose server has been started and not been waited for.
+#[derive(Debug)]
+pub struct Starting(ProcessWorker);
+
+impl Starting {
+    /// Starts a server that no earlier session knows of. The import goes on meanwhile.
+    ///
+    /// # Errors
+    /// [`WorkerError::Harness`] when there is no such interpreter.
+    pub fn begin(
+        launch: Launch,
+        limits: Limits,
+        files: Files,
+        history: BorrowedFd<'_>,
+    ) -> Result<Starting, WorkerError> {
+        let server = Server::begin(&launch, &files, history)?;
+        Ok(Starting(ProcessWorker::of(launch, limits, files, history, server)?))
+    }
+
+    /// Waits for the import.
+    ///
+    /// # Errors
+    /// Those of [`ProcessWorker::start`].
+    pub fn finish(self) -> Result<ProcessWorker, WorkerError> {
+        let Starting(mut worker) = self;
+        worker.server.wait_ready(&worker.launch, &worker.files)?;
+        worker.commit_modules()?;
+        worker.note_inherited();
+        Ok(worker)
+    }
+}
+
 impl ProcessWorker {
     /// Starts the server. `known` are libraries of an earlier session: they get the same edge
     /// numbers again, in the same order.
@@ -63,9 +95,19 @@ impl ProcessWorker {
             modules::register(&files.region, module)
                 .map_err(|refusal| WorkerError::MapFull { name: module.path.clone(), refusal })?;
         }
-        let server = Server::start(&launch, &files, history)?;
+        let server = Server::begin(&launch, &files, history)?;
+        Starting(ProcessWorker::of(launch, limits, files, history, server)?).finish()
+    }
+
+    fn of(
+        launch: Launch,
+        limits: Limits,
+        files: Files,
+        history: BorrowedFd<'_>,
+        server: Server,
+    ) -> Result<ProcessWorker, WorkerError> {
         let history = history.try_clone_to_owned().map_err(WorkerError::system("history"))?;
-        let mut worker = ProcessWorker {
+        Ok(ProcessWorker {
             files,
             history,
             launch,
@@ -76,10 +118,12 @@ impl ProcessWorker {
             inherited: Vec::new(),
             plan: Plan::default(),
             nanos_per_run: 10_000.0,
-        };
-        worker.commit_modules()?;
-        worker.note_inherited();
-        Ok(worker)
+        })
+    }
+
+    /// Whether there is a comparison build of something, as the server says.
+    pub fn has_comparisons(&self) -> bool {
+        self.server.has_comparisons
     }
 
     fn note_inherited(&mut self) {
@@ -319,6 +363,26 @@ impl ProcessWorker {
             }
         };
         Ok(observation)
+    }
+}
+
+impl Tracer for ProcessWorker {
+    fn trace(&mut self, input: &[u8], log: bool) -> Result<Trace, WorkerError> {
+        let mut hits = Vec::new();
+        // What a fork runs in instrumented libraries belongs to no input.
+        self.persist(ProcessWorker::child)?;
+        let comparisons = self.files.region.comparisons();
+        comparisons.clear();
+        comparisons.set_on(log);
+        let observed = self.persist(|worker| worker.try_observe(input, false, &mut hits));
+        let comparisons = self.files.region.comparisons();
+        comparisons.set_on(false);
+        let outcome = observed?.outcome;
+        hits.sort_unstable();
+        let bytes: Vec<u8> =
+            hits.iter().flat_map(|(edge, class)| (u64::from(*edge) << 8 | u64::from(*class)).to_le_bytes()).collect();
+        let path = xxhash_rust::xxh3::xxh3_64_with_seed(&bytes, outcome as u64);
+        Ok(Trace { outcome, path, log: if log { comparisons.entries() } else { Vec::new() } })
     }
 }
 

@@ -30,6 +30,29 @@ pub struct Launch {
     pub memory_mb: u64,
     /// How long importing the harness may take.
     pub patience: Duration,
+    /// Which build of the libraries to load.
+    pub variant: Variant,
+}
+
+/// A build of the same libraries: `hitmap build` keeps those that are not imported by themselves in
+/// folders of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Variant {
+    /// What `import` finds.
+    #[default]
+    Ordinary,
+    /// The one that tells what it compares.
+    Comparisons,
+}
+
+impl Variant {
+    /// The argument of `--variant`.
+    fn name(&self) -> Option<&'static str> {
+        match self {
+            Variant::Ordinary => None,
+            Variant::Comparisons => Some("comparisons"),
+        }
+    }
 }
 
 /// How a child ended.
@@ -60,6 +83,8 @@ pub struct Server {
     control: OwnedFd,
     /// Threads besides the main one that were alive after the import.
     pub threads: u64,
+    /// Whether there is a comparison build of something.
+    pub has_comparisons: bool,
 }
 
 impl Server {
@@ -68,23 +93,40 @@ impl Server {
     /// # Errors
     /// [`WorkerError::Harness`] with a message for the user when the harness cannot be loaded.
     pub fn start(launch: &Launch, files: &Files, history: BorrowedFd<'_>) -> Result<Server, WorkerError> {
+        let mut server = Server::begin(launch, files, history)?;
+        server.wait_ready(launch, files)?;
+        Ok(server)
+    }
+
+    /// Starts a server; [`Server::wait_ready`] must follow.
+    ///
+    /// # Errors
+    /// [`WorkerError::Harness`] when there is no such interpreter.
+    pub fn begin(launch: &Launch, files: &Files, history: BorrowedFd<'_>) -> Result<Server, WorkerError> {
         let (ours, theirs) = control::socket_pair().map_err(WorkerError::system("socketpair"))?;
         let fds = files.descriptors(history.as_raw_fd(), theirs.as_raw_fd());
         let mut command = Command::new(&launch.python);
         command
             .args(["-m", "hitmap.worker", "--harness", &launch.harness, "--fds", &fds.to_argument()])
             .args(["--memory-mb", &launch.memory_mb.to_string()])
+            .args(launch.variant.name().into_iter().flat_map(|name| ["--variant", name]))
             .env(control::MAP_VARIABLE, control::map_variable(fds.region, files.token))
             .env("PYTHONHASHSEED", "0")
             // A `json.py` in the current folder must not stand in for Python's own.
             .env("PYTHONSAFEPATH", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        // SAFETY: between fork and exec only `fcntl`, `prctl` and `setpgid` are called,
+        // Comparisons tell addresses, and what is decided by them must come out the same again. A
+        // container may forbid it; the campaign goes on then, and only repeats itself less well.
+        let same_addresses = launch.variant == Variant::Comparisons;
+        // SAFETY: between fork and exec only `fcntl`, `prctl`, `personality` and `setpgid` are called,
         // which are async-signal-safe. The group of its own keeps a terminal's Ctrl-C for the engine.
         unsafe {
             command.pre_exec(move || {
                 libc::setpgid(0, 0);
+                if same_addresses {
+                    libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong);
+                }
                 // An import that hangs does not notice that the engine is gone.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 for fd in fds.all() {
@@ -102,13 +144,14 @@ impl Server {
             WorkerError::Harness(format!("cannot start {python}: {source}; name the interpreter with --python"))
         })?;
         drop(theirs);
-        let mut server = Server { process, control: ours, threads: 0 };
-        let ready = server.wait_ready(launch, files)?;
-        server.threads = ready.a;
-        Ok(server)
+        Ok(Server { process, control: ours, threads: 0, has_comparisons: false })
     }
 
-    fn wait_ready(&mut self, launch: &Launch, files: &Files) -> Result<Message, WorkerError> {
+    /// Waits until the harness is imported.
+    ///
+    /// # Errors
+    /// [`WorkerError::Harness`] with a message for the user when the harness cannot be loaded.
+    pub fn wait_ready(&mut self, launch: &Launch, files: &Files) -> Result<(), WorkerError> {
         let until = Instant::now() + launch.patience;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -129,7 +172,11 @@ impl Server {
                 return Err(WorkerError::Harness(died_at_start(launch, &status, &files.log())));
             };
             match message.kind() {
-                Some(Kind::Ready) => return Ok(message),
+                Some(Kind::Ready) => {
+                    self.threads = message.a;
+                    self.has_comparisons = message.value & control::HAS_COMPARISONS != 0;
+                    return Ok(());
+                }
                 Some(Kind::Failed) => {
                     return Err(WorkerError::Harness(failure_text(launch, message.value, &files.batch.report())));
                 }
@@ -247,6 +294,7 @@ fn failure_text(launch: &Launch, code: i32, report: &str) -> String {
         Failure::SeveralHarnesses => {
             format!("{file}: several harnesses in it ({report}); name one, as in {file}:{}", first(report))
         }
+        Failure::NoVariant => report.into(),
         Failure::NoSuchHarness => format!("{harness}: no such harness; there is {report}"),
         Failure::Other => format!("{file}: {report}"),
     }

@@ -28,6 +28,7 @@ class LoadFailure(HarnessError):
     SEVERAL_HARNESSES = 4
     NO_SUCH_HARNESS = 5
     OTHER = 6
+    NO_VARIANT = 7
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)

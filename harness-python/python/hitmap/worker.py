@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from hitmap import _harness, _native
+from hitmap import _harness, _native, _variants
 from hitmap._harness import Expected, Harness
 from hitmap.errors import LoadFailure
 
@@ -40,8 +40,9 @@ INNERMOST = 200
 class Host:
     """What the native half asks of Python."""
 
-    def __init__(self, harness: str) -> None:
+    def __init__(self, harness: str, variant: str | None = None) -> None:
         self.harness = harness
+        self.variant = variant
 
     def watch_crashes(self, log: int) -> None:
         """Lets a fatal signal write the Python stack to the descriptor ``log``.
@@ -62,6 +63,9 @@ class Host:
 
     def load(self) -> tuple[Callable[[bytes], object], Expected]:
         """Imports the harness; gives the function and what it may raise."""
+        if self.variant and not _variants.choose(self.variant):
+            how = _variants.BUILT_BY[self.variant]
+            raise LoadFailure(LoadFailure.NO_VARIANT, f"there is no such build ({self.variant}); `{how}` makes one")
         found = load(self.harness)
         return found.function, found.expected
 
@@ -79,6 +83,10 @@ class Host:
             # Python 3.12 warns of threads at every fork; the engine says so once.
             warnings.simplefilter("ignore", DeprecationWarning)
             return os.fork()
+
+    def has_comparisons(self) -> bool:
+        """Whether a worker on comparison builds would find any."""
+        return bool(_variants.folders(_variants.COMPARISONS))
 
     def describe(self, error: BaseException) -> str:
         return describe(error)
@@ -250,11 +258,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--harness", required=True)
     parser.add_argument("--fds", required=True)
     parser.add_argument("--memory-mb", type=int, default=0)
+    parser.add_argument("--variant", choices=list(_variants.BUILT_BY))
     options = parser.parse_args(argv)
     if options.memory_mb < 0:
         refuse("--memory-mb is a number of MiB, 0 for no limit")
     try:
-        return _native.serve(options.fds, os.environ.get("HITMAP_MAP"), options.memory_mb, Host(options.harness))
+        host = Host(options.harness, options.variant)
+        return _native.serve(options.fds, os.environ.get("HITMAP_MAP"), options.memory_mb, host)
     except ValueError as error:
         refuse(str(error))
         raise

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use hitmap_wire::control::{Failure, Kind, Message};
+use hitmap_wire::control::{Failure, HAS_COMPARISONS, Kind, Message};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -51,7 +51,9 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
         Err(error) => return fail(py, &shared, host, &error),
     };
     host.call_method0(intern!(py, "settle"))?;
-    Message::new(Kind::Ready, 0, limits::other_threads()).send(shared.control.as_fd())?;
+    let has_comparisons: bool = host.call_method0(intern!(py, "has_comparisons"))?.extract()?;
+    let value = if has_comparisons { HAS_COMPARISONS } else { 0 };
+    Message::new(Kind::Ready, value, limits::other_threads()).send(shared.control.as_fd())?;
 
     let mut forked: Option<Forked> = None;
     loop {

@@ -24,6 +24,9 @@ use crate::named::MapName;
 /// The environment variable that names the map to join.
 pub const MAP_VARIABLE: &str = "HITMAP_MAP";
 
+/// In the value of [`Kind::Ready`]: libraries were built a second time to tell what they compare.
+pub const HAS_COMPARISONS: i32 = 1;
+
 /// What a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -32,7 +35,8 @@ pub enum Kind {
     Fork = 1,
     /// Engine: send signal `value` to the child.
     Kill = 2,
-    /// Server: the harness is imported; `a` threads besides the main one are alive.
+    /// Server: the harness is imported; `a` threads besides the main one are alive, and `value` has
+    /// [`HAS_COMPARISONS`] when there is a folder of comparison builds.
     Ready = 16,
     /// Server: the harness could not be loaded; `value` is a [`Failure`] code.
     Failed = 17,
@@ -65,13 +69,15 @@ pub enum Failure {
     NoSuchHarness = 5,
     /// Anything else; the report says what.
     Other = 6,
+    /// There is no build of the kind that was asked for; the report says how to get one.
+    NoVariant = 7,
 }
 
 impl Failure {
     /// Reads a code; unknown ones are [`Failure::Other`].
     pub fn from_code(code: i32) -> Failure {
         use Failure::*;
-        [NoFile, Import, NoHarness, SeveralHarnesses, NoSuchHarness]
+        [NoFile, Import, NoHarness, SeveralHarnesses, NoSuchHarness, NoVariant]
             .into_iter()
             .find(|f| *f as i32 == code)
             .unwrap_or(Other)

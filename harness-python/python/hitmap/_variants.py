@@ -1,0 +1,32 @@
+"""Builds of a library beside the one that ``import`` finds: where they lie, and how a worker comes to load them.
+
+``hitmap build`` keeps a package's **comparison build** and its ASan build in folders under ``.hitmap/``, so that
+site-packages holds the ordinary one. A folder that stands on ``sys.path`` may have a ``.hitmap/`` of its own: that is
+where libraries go that are built by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+COMPARISONS = "comparisons"
+ASAN = "asan"
+
+# What a user types to get one.
+BUILT_BY = {COMPARISONS: "hitmap build PACKAGE", ASAN: "hitmap build --asan PACKAGE"}
+
+
+def folders(name: str) -> list[str]:
+    """Folders of builds of one kind, in the order in which they are looked through."""
+    entries = [*(entry or os.getcwd() for entry in sys.path), sys.prefix]
+    places = dict.fromkeys(str(Path(entry, ".hitmap", name)) for entry in entries)
+    return [place for place in places if os.path.isdir(place) and os.listdir(place)]
+
+
+def choose(name: str) -> bool:
+    """Has imports find builds of this kind first; says whether there are any."""
+    found = folders(name)
+    sys.path[:0] = found
+    return bool(found)
