@@ -35,6 +35,14 @@ pub struct Module {
 
 #[pymethods]
 impl Module {
+    /// The library of a file as a process would count it, for a map whose dense number of this
+    /// library's first edge is `first`. Raises `ValueError`, which names the file.
+    #[staticmethod]
+    fn of_file(path: std::path::PathBuf, first: u64) -> PyResult<Module> {
+        let id = ModuleId::of_file(path).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(Module::kept(&id, first, 0))
+    }
+
     /// The file it was loaded from.
     #[getter]
     fn path(&self) -> &str {

@@ -56,6 +56,9 @@ enum Verb {
     Run(run::Typed),
     /// Watch such a bitmap while a program sets it, as CSV.
     Watch(watch::Typed),
+    /// Make a snapshot of maps that memcov's users saved (see `hitmap import --help`).
+    #[command(disable_help_flag = true)]
+    Import(Forwarded),
     /// Build a package or a source tree with coverage (see `hitmap build --help`).
     #[command(disable_help_flag = true)]
     Build(Forwarded),
@@ -118,8 +121,9 @@ fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
         }
         Verb::Run(typed) => run::run(&typed),
         Verb::Watch(typed) => watch::run(&typed),
-        Verb::Build(forwarded) => python(front, "build", forwarded),
-        Verb::Flags(forwarded) => python(front, "flags", forwarded),
+        Verb::Import(forwarded) => python(front, &["hitmap.compat.maps"], forwarded),
+        Verb::Build(forwarded) => python(front, &["hitmap.build"], forwarded),
+        Verb::Flags(forwarded) => python(front, &["hitmap.build", "flags"], forwarded),
         Verb::Engine(typed) => engine::run(typed),
     }
 }
@@ -144,13 +148,10 @@ fn listen(heard: impl FnMut() + Send + 'static) -> Result<(), Failure> {
     ctrlc::set_handler(heard).map_err(|e| Failure::internal(format!("cannot listen for Ctrl-C: {e}")))
 }
 
-fn python(front: &Front, verb: &str, forwarded: Forwarded) -> Result<i32, Failure> {
+/// Hands over to a module of the Python package.
+fn python(front: &Front, module: &[&str], forwarded: Forwarded) -> Result<i32, Failure> {
     let mut command = std::process::Command::new(&front.python);
-    command.args(["-m", "hitmap.build"]);
-    if verb != "build" {
-        command.arg(verb);
-    }
-    let status = command.args(forwarded.arguments).status().map_err(|e| {
+    let status = command.arg("-m").args(module).args(forwarded.arguments).status().map_err(|e| {
         Failure::usage(format!(
             "cannot start {}: {e}; it must be a Python with hitmap installed",
             front.python.to_string_lossy()

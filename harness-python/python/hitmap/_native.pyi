@@ -19,6 +19,8 @@ class _Host(Protocol):
 class Module:
     """One instrumented library: of this process, or of a snapshot."""
 
+    @staticmethod
+    def of_file(path: str | os.PathLike[str], first: int) -> Module: ...
     @property
     def path(self) -> str: ...
     @property

@@ -34,6 +34,12 @@ pub enum PlacesError {
         /// The build that is there.
         found: Identity,
     },
+    /// It brings no edges, or edges that are counted in two ways.
+    #[error("{}: it has no coverage of one kind; name a library that was built by hitmap build, or with -fsanitize-coverage=trace-pc-guard", path.display())]
+    NotCounted {
+        /// The file.
+        path: PathBuf,
+    },
     /// Its edges have no addresses.
     #[error("{}: its edges have no addresses; compile all of it with pc-table among -fsanitize-coverage=", path.display())]
     NoTable {

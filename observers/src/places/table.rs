@@ -40,26 +40,32 @@ pub struct Table {
 impl Table {
     /// Reads it from a library's file.
     pub fn read(path: &Path) -> Result<Table, PlacesError> {
-        let unreadable = |cause| PlacesError::Unreadable { path: path.to_owned(), cause };
-        // A path from a saved map may name anything by now; opening a pipe would wait for a writer.
-        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(unreadable(io::Error::other("not a file")));
-        }
-        let cache = ReadCache::new(File::open(path).map_err(unreadable)?);
-        Table::parse(&cache).map_err(|cause| PlacesError::Malformed { path: path.to_owned(), cause })
-    }
-
-    fn parse<'data>(data: impl ReadRef<'data>) -> Result<Table, String> {
-        let said = |error: object::Error| error.to_string();
-        let file = Elf::parse(data).map_err(said)?;
-        let identity = identity(&file, data).ok_or("a segment is cut off")?;
-        Ok(Table { identity, edges: edges(&file).map_err(said)? })
+        with_file(path, |file, data| {
+            let identity = identity(file, data).ok_or("a segment is cut off")?;
+            Ok(Table { identity, edges: edges(file).map_err(|error| error.to_string())? })
+        })
     }
 }
 
 type Elf<'data, R> = ElfFile64<'data, LittleEndian, R>;
 
-fn identity<'data, R: ReadRef<'data>>(file: &Elf<'data, R>, data: R) -> Option<Identity> {
+/// Opens a library's file and has `read` look into it.
+pub fn with_file<T>(
+    path: &Path,
+    read: impl FnOnce(&Elf<'_, &ReadCache<File>>, &ReadCache<File>) -> Result<T, String>,
+) -> Result<T, PlacesError> {
+    let unreadable = |cause| PlacesError::Unreadable { path: path.to_owned(), cause };
+    // A path from a saved map may name anything by now; opening a pipe would wait for a writer.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("not a file")));
+    }
+    let cache = ReadCache::new(File::open(path).map_err(unreadable)?);
+    let parsed = Elf::parse(&cache).map_err(|error| error.to_string()).and_then(|file| read(&file, &cache));
+    parsed.map_err(|cause| PlacesError::Malformed { path: path.to_owned(), cause })
+}
+
+/// The name that a process gives the library when it loads this file.
+pub fn identity<'data, R: ReadRef<'data>>(file: &Elf<'data, R>, data: R) -> Option<Identity> {
     let header: &FileHeader64<LittleEndian> = file.elf_header();
     let (mut notes, mut code) = (Vec::new(), Vec::new());
     for segment in header.program_headers(LittleEndian, data).ok()? {
