@@ -40,6 +40,8 @@ pub struct Control {
     pub this: *mut Control,
     /// The region's comparison log, for the callbacks of a comparison build.
     pub comparisons: *const Log,
+    /// What the hidden callback calls at the first touch of an edge, when somebody asked.
+    pub touched: Option<extern "C" fn(u32)>,
 }
 
 impl Control {
@@ -52,15 +54,32 @@ impl Control {
         // SAFETY: the caller's word; the field is written only when the block's size covers it. A
         // callback reads the word at once, on any thread.
         unsafe {
-            if (*block).size as usize >= size_of::<Control>() {
+            if (*block).size as usize >= std::mem::offset_of!(Control, touched) {
                 (&raw mut (*block).comparisons).write_volatile(log);
             }
+        }
+    }
+
+    /// Has the library call `told` at the first touch of an edge; false when its block has no place
+    /// for that.
+    ///
+    /// # Safety
+    /// `block` must be a control block of [`VERSION`] in loaded memory.
+    pub unsafe fn tell_of_touches(block: *mut Control, told: extern "C" fn(u32)) -> bool {
+        // SAFETY: as above.
+        unsafe {
+            let has_place = (*block).size as usize >= size_of::<Control>();
+            if has_place {
+                (&raw mut (*block).touched).write_volatile(Some(told));
+            }
+            has_place
         }
     }
 }
 
 const _: () = assert!(LEAST == 120);
-const _: () = assert!(size_of::<Control>() == 128);
+const _: () = assert!(std::mem::offset_of!(Control, touched) == 128);
+const _: () = assert!(size_of::<Control>() == 136);
 const _: () = assert!(std::mem::offset_of!(Control, guards) == 56);
 const _: () = assert!(std::mem::offset_of!(Control, live) == 88);
 const _: () = assert!(std::mem::offset_of!(Control, this) == 112);

@@ -11,21 +11,21 @@
 //! Functions come from two sources: objects that llvm-covmap's pass built call
 //! [`__llvm_covmap_hit_function`] with an id that is random in each build, and guards with an address
 //! table (`-fsanitize-coverage=func,trace-pc-guard,pc-table`) are given an id here, which survives
-//! rebuilds: XXH3 of the linkage name, behind `FILE:` for a local function, the source file's name as the
-//! linker keeps it. The bit is set with an
-//! edge's first touch, so counting on costs nothing.
+//! rebuilds: XXH3 of the linkage name, behind `FILE:` for a local function, the source file's name as
+//! the linker keeps it. The bit is set with an edge's first touch, so counting on costs nothing; our
+//! stub is told to call here only where there is a bitmap.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use hitmap_wire::mapping::{Access, Mapping, file_len};
 use hitmap_wire::region::Region;
 
-use crate::{say, symbols, xxh3};
+use crate::{process, register, say, symbols, xxh3};
 
 const NAME: &str = "LLVM_COVMAP_SHM_NAME";
 const SIZE: &str = "LLVM_COVMAP_SHM_SIZE";
@@ -34,6 +34,8 @@ const DEFAULT_SIZE: usize = 1 << 20;
 static BITMAP: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 /// How many bits; 0 until there is a bitmap.
 static BITS: AtomicU64 = AtomicU64::new(0);
+/// The process that opened the bitmap, so that its forked children need not say what it will.
+static OPENER: AtomicI32 = AtomicI32::new(0);
 
 /// What this process created and must remove.
 struct Created {
@@ -80,6 +82,7 @@ fn open_named(name: &[u8], size: usize) -> Result<(), String> {
     let mapping = Mapping::of_file(fd.as_fd(), size, Access::Shared).map_err(|e| failed("mmap", e))?;
     BITMAP.store(mapping.leak(), Ordering::Release);
     BITS.store(size as u64 * 8, Ordering::Release);
+    OPENER.store(own_pid(), Ordering::Relaxed);
     Ok(())
 }
 
@@ -150,10 +153,14 @@ fn created_here() -> std::sync::MutexGuard<'static, Option<Created>> {
 #[unsafe(link_section = ".fini_array")]
 static END: extern "C" fn() = end;
 
-/// At a normal exit: removes the name, if this very process created it and it still means the same
-/// object. Threads may go on setting bits; the memory stays.
+/// At a normal exit: says what could not be recorded, which is known only now; and removes the name,
+/// if this very process created it and it still means the same object. Threads may go on setting
+/// bits; the memory stays.
 extern "C" fn end() {
     let _ = std::panic::catch_unwind(|| {
+        if OPENER.load(Ordering::Relaxed) == own_pid() {
+            register::without_names(&process::lock()).for_each(|library| cannot_record(&library));
+        }
         let Some(created) = created_here().take().filter(|created| created.process == own_pid()) else { return };
         // SAFETY: a C string.
         let fd = unsafe { libc::shm_open(created.name.as_ptr(), libc::O_RDONLY, 0) };
@@ -208,7 +215,7 @@ fn ids() -> Option<&'static Ids> {
 /// Gives ids to the functions of a library whose guards are `base` and on in the region. `pcs` are
 /// its addresses, two words an edge; `bias` is what the loader added to those in the file.
 pub fn name_functions(region: &'static Region, base: u32, pcs: &[usize], bias: u64, path: &str) {
-    if BITS.load(Ordering::Acquire) == 0 {
+    if !is_open() {
         return;
     }
     let named = std::fs::read(path).map(|file| symbols::functions(&file)).unwrap_or_default();
@@ -224,14 +231,18 @@ pub fn name_functions(region: &'static Region, base: u32, pcs: &[usize], bias: u
     }
 }
 
-/// Says so when a library's functions cannot be recorded, because it counts without calling us.
+/// Whether there is a bitmap.
+pub fn is_open() -> bool {
+    BITS.load(Ordering::Acquire) != 0
+}
+
+/// Says that a library's functions cannot be recorded: it counts without calling us, its guards
+/// have no addresses, or its stub is older than this.
 pub fn cannot_record(library: &str) {
-    if BITS.load(Ordering::Acquire) != 0 {
-        say::line(format_args!(
-            "{library}: its functions are not recorded for {NAME}; compile it with \
-             -fsanitize-coverage=func,trace-pc-guard,pc-table and link libhitmap_rt.so (CMake target memcov)"
-        ));
-    }
+    say::line(format_args!(
+        "{library}: its functions are not recorded for {NAME}; compile all of it with \
+         -fsanitize-coverage=func,trace-pc-guard,pc-table and link it with hitmap-clang or libhitmap_rt.so"
+    ));
 }
 
 fn ids_for(region: &'static Region) -> Option<&'static Ids> {
@@ -249,7 +260,7 @@ fn ids_for(region: &'static Region) -> Option<&'static Ids> {
 }
 
 /// An edge was touched for the first time since it was read last.
-pub fn touched(edge: u32) {
+pub extern "C" fn touched(edge: u32) {
     let id = ids().and_then(|ids| ids.of_edge.get(edge as usize)).map_or(0, |id| id.load(Ordering::Relaxed));
     if id != 0 {
         set_bit(id, BITS.load(Ordering::Acquire));

@@ -281,7 +281,7 @@ pub fn enter(process: &mut Process, at: usize) {
             return;
         }
     }
-    if part.first.is_none() && (part.guards.is_null() || !part.control.is_null()) {
+    if part.first.is_none() && part.alive && covmap::is_open() && !records_functions(part) {
         covmap::cannot_record(part.module().name());
     }
     let first = *part.first.get_or_insert_with(|| view.grow(part.edges as usize));
@@ -374,6 +374,21 @@ fn count_from_now(part: &mut Part, live: Live) {
     name_functions(part, live);
     // SAFETY: the library is loaded, so its guards are.
     unsafe { guards::number(part.guards, part.edges, part.base) };
+}
+
+/// Whether the bits of a library's functions are set while it runs. Objects without our stub are
+/// believed to have addresses, which they announce after their guards; see [`without_names`].
+fn records_functions(part: &Part) -> bool {
+    let named = part.pcs != 0 || part.control.is_null();
+    // SAFETY: the library is loaded, so its control block is.
+    let told = || part.control.is_null() || unsafe { Control::tell_of_touches(part.control, covmap::touched) };
+    !part.guards.is_null() && named && told()
+}
+
+/// The libraries without our stub that announced guards, and no addresses until now.
+pub fn without_names(process: &Process) -> impl Iterator<Item = String> {
+    let unnamed = |part: &&Part| !part.guards.is_null() && part.control.is_null() && part.pcs == 0 && part.alive;
+    process.parts.iter().filter(unnamed).map(|part| part.module().name().to_owned())
 }
 
 /// Names the functions of a library whose guards are read by their addresses.

@@ -35,6 +35,7 @@ struct hitmap_control {
   void (*leave)(struct hitmap_control *);           /* set by the runtime, called on unloading */
   struct hitmap_control *self;                      /* equals &itself once relocated */
   struct hitmap_comparisons *comparisons;           /* the region's comparison log */
+  void (*touched)(uint32_t edge);                   /* told of first touches; null: nobody asked */
 };
 
 extern HIDDEN struct hitmap_control hitmap_control;

@@ -35,7 +35,7 @@ HIDDEN __attribute__((used)) struct hitmap_control hitmap_control = {
     __start___sancov_bools, __stop___sancov_bools, __hitmap_bools_end,
     __start___sancov_guards, __stop___sancov_guards,
     __start___sancov_pcs, __stop___sancov_pcs,
-    &hitmap_nowhere, &hitmap_no_plane, NULL, &hitmap_control, NULL,
+    &hitmap_nowhere, &hitmap_no_plane, NULL, &hitmap_control, NULL, NULL,
 };
 
 /* The note: owner "hitmap", type 1, the distance from the description to the control block. It
@@ -67,6 +67,8 @@ __attribute__((cold, noinline)) static void hitmap_first_touch(uint8_t *counter,
   __atomic_store_n(counter, 1, __ATOMIC_RELAXED);
   uint32_t at = __atomic_fetch_add(plane->journal_len, 1, __ATOMIC_RELAXED);
   if (at < plane->journal_capacity) __atomic_store_n(&plane->journal[at], edge, __ATOMIC_RELAXED);
+  void (*touched)(uint32_t) = __atomic_load_n(&hitmap_control.touched, __ATOMIC_RELAXED);
+  if (touched) touched(edge);
 }
 
 HIDDEN void __sanitizer_cov_trace_pc_guard(uint32_t *guard) {

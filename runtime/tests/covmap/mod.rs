@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::fixture::{Bench, Build, clang, linkers, ok, runtime, with};
+use crate::fixture::{Bench, Build, GUARDS, clang, linkers, ok, runtime, with};
 
 /// A bitmap's name, and its file; removed when the test ends.
 struct Named {
@@ -184,8 +184,10 @@ fn without_a_name_nothing_is_recorded() {
     assert_eq!((ran.numbers.len(), ran.stderr.as_str()), (0, ""));
 }
 
-/// `names.c` with these functions before the three that are called, built for a live bitmap.
-fn library_of_functions(bench: &Bench, before: &str, link: &[&str]) -> PathBuf {
+const FUNCTIONS: &str = "-fsanitize-coverage=func,trace-pc-guard,pc-table";
+
+/// `names.c` with these functions before the three that are called.
+fn library_of_functions(bench: &Bench, before: &str, options: &[&str]) -> PathBuf {
     let (source, out) = (bench.at("names", "c"), bench.at("names", "so"));
     let functions = "static volatile int s;\n__attribute__((noinline)) static void local(void) { s = 3; }\n\
                      __attribute__((visibility(\"hidden\"))) void one(void) { if (s) s = 1; }\n\
@@ -193,8 +195,7 @@ fn library_of_functions(bench: &Bench, before: &str, link: &[&str]) -> PathBuf {
     std::fs::write(&source, format!("{before}\n{functions}")).unwrap();
     let mut clang = clang();
     clang.args(["-O1", "-fPIC", "-shared", "-fno-inline", "-fno-optimize-sibling-calls"]);
-    clang.arg("-fsanitize-coverage=func,trace-pc-guard,pc-table").args(link);
-    ok(clang.arg(source).arg("-o").arg(&out));
+    ok(clang.args(options).arg(source).arg("-o").arg(&out));
     out
 }
 
@@ -206,8 +207,8 @@ fn guards_with_addresses_set_the_bits_of_their_functions_live() {
     for before in ["", "void later(void) {}\nint more(int n) { return n > 3 ? n * n : 1; }"] {
         let (named, bench) = (Named::new(), Bench::new());
         for linker in linkers() {
-            let linker: Vec<&str> = linker.iter().map(String::as_str).collect();
-            let library = library_of_functions(&bench, before, &linker);
+            let options: Vec<&str> = linker.iter().map(String::as_str).chain([FUNCTIONS]).collect();
+            let library = library_of_functions(&bench, before, &options);
             let commands = [with("open", &library), "call 0 0 3".to_owned(), "say".to_owned()];
             let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
             while_running(&named, Some("1024"), &commands, || assert_eq!(named.bits(), CALLED, "{before}"));
@@ -216,9 +217,21 @@ fn guards_with_addresses_set_the_bits_of_their_functions_live() {
 }
 
 #[test]
+fn a_library_with_our_stub_sets_the_bits_of_its_functions_live() {
+    for coverage in [FUNCTIONS, "-fsanitize-coverage=edge,trace-pc-guard,pc-table"] {
+        let (named, bench) = (Named::new(), Bench::new());
+        let stub = bench.stub_object().display().to_string();
+        let library = library_of_functions(&bench, "", &[coverage, &stub]);
+        let commands = [with("open", &library), "call 0 0 3".to_owned(), "say".to_owned()];
+        let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+        while_running(&named, Some("1024"), &commands, || assert_eq!(named.bits(), CALLED));
+    }
+}
+
+#[test]
 fn a_stripped_library_names_its_functions_as_far_as_it_can() {
     let (named, bench) = (Named::new(), Bench::new());
-    let library = library_of_functions(&bench, "", &["-s"]);
+    let library = library_of_functions(&bench, "", &[FUNCTIONS, "-s"]);
     let commands = [with("open", &library), "call 0 0 1".to_owned(), "say".to_owned()];
     let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
     while_running(&named, Some("1024"), &commands, || {
@@ -229,10 +242,15 @@ fn a_stripped_library_names_its_functions_as_far_as_it_can() {
 }
 
 #[test]
-fn a_library_whose_functions_cannot_be_recorded_is_named() {
-    let (named, bench) = (Named::new(), Bench::new());
-    let library = bench.library("a", &Build::default());
-    let said = run(&named, None, &[&with("open", &library), "call 0 0 1"]);
-    assert!(said.contains("a.so") && said.contains("func,trace-pc-guard,pc-table"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+fn a_library_whose_functions_cannot_be_recorded_is_named_once() {
+    let without = Build { coverage: &[GUARDS], ..Build::default() };
+    let prebuilt = Build { stub: false, isolate: false, ..without.clone() };
+    for build in [Build::default(), without, prebuilt] {
+        let (named, bench) = (Named::new(), Bench::new());
+        let library = bench.library("a", &build);
+        let said = run(&named, None, &[&with("open", &library), "call 0 0 1", "hits", "fork", "exit", "parent"]);
+        assert!(said.contains("a.so") && said.contains("func,trace-pc-guard,pc-table"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(run(&named, Some("many"), &[&with("open", &library)]).lines().count(), 1);
+    }
 }
