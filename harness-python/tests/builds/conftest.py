@@ -15,6 +15,7 @@ class Environment:
     def __init__(self, folder):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         self.python = os.path.join(folder, "bin", "python")
+        self.site = self.ask("import sysconfig; print(sysconfig.get_path('platlib'))")
 
     def ask(self, code):
         return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
