@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PACKAGES := harness-python/tests/builds/packages
 RT     := harness-python/python/hitmap/_rt
 RUST   := Cargo.toml Cargo.lock $(shell find runtime observers fuzzer harness-python/src harness-python/Cargo.toml \
             -name '*.rs' -o -name '*.toml' -o -name '*.h' -o -name '*.c' -o -name '*.ld' -o -name '*.cmake')
@@ -14,7 +15,7 @@ FACE   := harness-python/pyproject.toml $(shell find harness-python/python harne
 DEMO_SECONDS ?= 60
 CORES        := $(shell nproc)
 
-.PHONY: help demo test test-rust test-python bench lint wheel clean
+.PHONY: help demo test test-rust test-python test-packages bench lint wheel clean
 help:
 	@sed -n '1s/^# //p' Makefile
 
@@ -70,7 +71,11 @@ test-rust: system
 	cargo test --workspace --locked --quiet
 
 test-python: $(VENV)/hitmap
-	$(BIN)/python -m pytest -q harness-python/tests tests benches
+	$(BIN)/python -m pytest -q harness-python/tests tests benches --ignore $(PACKAGES)
+
+# Real packages from the index: minutes of compilation, and so no part of `make test`.
+test-packages: $(VENV)/hitmap
+	$(BIN)/python -m pytest -q $(PACKAGES)
 
 # ---- make bench, make lint ---------------------------------------------------------------------
 
