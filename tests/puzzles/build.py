@@ -1,7 +1,8 @@
 """Turns puzzles into Python modules with hitmap's own compiler wrapper, so that coverage comes as users get it.
 
 One folder holds all that was built: the modules, the libraries they link, and a harness for each puzzle that brings
-none. It goes first on PYTHONPATH.
+none. It goes first on PYTHONPATH. Puzzles that are also built to tell what they compare have a folder of their own in
+it, beside their harness, so that the others' campaigns find no such builds.
 """
 
 import os
@@ -35,7 +36,8 @@ class Built:
     def __init__(self, folder: Path):
         self.folder = folder
         self.done: dict[str, Exception | None] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        self.compared = folder / "compared"
+        (self.compared / ".hitmap" / "comparisons").mkdir(parents=True, exist_ok=True)
 
     def harness(self, name: str | Path) -> Path:
         """The harness file of a puzzle, which is built after this call; a path is a harness already."""
@@ -45,7 +47,8 @@ class Built:
         if failure := self.done[name]:
             raise failure
         own = puzzle.FOLDER / f"{name}_harness.py"
-        return own if own.exists() else self.folder / f"{name}_harness.py"
+        compared = self.compared / f"{name}_harness.py"
+        return next((path for path in (own, compared) if path.exists()), self.folder / f"{name}_harness.py")
 
     def all(self, wanted: list[Puzzle]) -> None:
         """Compiles what is missing, a file a core at a time."""
@@ -69,12 +72,21 @@ class Built:
             libraries += [str(library), "-Wl,-rpath,$ORIGIN"]
         for source in p.beside:
             compiled(source, self.module(source.stem), *libraries)
+        if p.compares:
+            self.twice(p)
+            return
         if p.pad:
             self.padded(p, libraries)
         else:
             compiled(p.source, self.module(p.name), *libraries)
         if not (puzzle.FOLDER / f"{p.name}_harness.py").exists():
             (self.folder / f"{p.name}_harness.py").write_text(HARNESS.format(name=p.name))
+
+    def twice(self, p: Puzzle) -> None:
+        module = f"{p.name}{SUFFIX}"
+        compiled(p.source, self.compared / module)
+        compiled(p.source, self.compared / ".hitmap" / "comparisons" / module, "--hitmap-variant=comparisons")
+        (self.compared / f"{p.name}_harness.py").write_text(HARNESS.format(name=p.name))
 
     def padded(self, p: Puzzle, libraries: list[str]) -> None:
         totals = []

@@ -15,6 +15,7 @@ for people and goes on with lines `// key: value`, which only this file reads:
 | `silent` | words that must not reach the user | not looked at |
 | `links` | a source that becomes an instrumented shared library which the module needs | none |
 | `with` | a source that becomes a further Python module | none |
+| `compares` | `yes`: it is also built to tell what it compares | not built |
 | `pad` | K: the first `-DPAD=n`, n in 0..K-1, with which the edge total is a multiple of K | no PAD |
 
 `found` is `nothing`, or the kinds of all findings, one word a distinct signature: `found=signal,signal,timeout`.
@@ -33,7 +34,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 KINDS = ("exception", "signal", "exit", "timeout", "oom", "sanitizer")
-KEYS = ("expect", "start", "dict", "flags", "where", "title", "says", "silent", "links", "with", "pad")
+KEYS = ("expect", "start", "dict", "flags", "where", "title", "says", "silent", "links", "with", "compares", "pad")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -53,6 +54,7 @@ class Puzzle:
     silent: tuple[str, ...] = ()
     links: tuple[Path, ...] = ()
     beside: tuple[Path, ...] = ()
+    compares: bool = False
     pad: int = 0
 
     @property
@@ -110,6 +112,7 @@ def parse(name: str, text: str) -> Puzzle:
         silent=words["silent"],
         links=tuple(FOLDER / path for path in words["links"]),
         beside=tuple(FOLDER / path for path in words["with"]),
+        compares=keys.get("compares") == "yes",
         pad=int(keys.get("pad", 0)),
     )
 

@@ -1,8 +1,8 @@
 """Builds of a library beside the one that ``import`` finds: where they lie, and how a worker comes to load them.
 
 ``hitmap build`` keeps a package's **comparison build** and its ASan build in folders under ``.hitmap/``, so that
-site-packages holds the ordinary one. A folder that stands on ``sys.path`` may have a ``.hitmap/`` of its own: that is
-where libraries go that are built by hand.
+site-packages holds the ordinary one. A folder that stands on ``sys.path``, and that of the harness, may have a
+``.hitmap/`` of its own: that is where libraries go that are built by hand.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ ASAN = "asan"
 BUILT_BY = {COMPARISONS: "hitmap build PACKAGE", ASAN: "hitmap build --asan PACKAGE"}
 
 
-def folders(name: str) -> list[str]:
+def folders(name: str, harness: Path) -> list[str]:
     """Folders of builds of one kind, in the order in which they are looked through."""
-    entries = [*(entry or os.getcwd() for entry in sys.path), sys.prefix]
+    entries = [*(entry or os.getcwd() for entry in sys.path), harness.resolve().parent, sys.prefix]
     places = dict.fromkeys(str(Path(entry, ".hitmap", name)) for entry in entries)
     return [place for place in places if os.path.isdir(place) and os.listdir(place)]
 
 
-def choose(name: str) -> bool:
+def choose(name: str, harness: Path) -> bool:
     """Has imports find builds of this kind first; says whether there are any."""
-    found = folders(name)
+    found = folders(name, harness)
     sys.path[:0] = found
     return bool(found)

@@ -63,7 +63,7 @@ class Host:
 
     def load(self) -> tuple[Callable[[bytes], object], Expected]:
         """Imports the harness; gives the function and what it may raise."""
-        if self.variant and not _variants.choose(self.variant):
+        if self.variant and not _variants.choose(self.variant, split(self.harness)[0]):
             how = _variants.BUILT_BY[self.variant]
             raise LoadFailure(LoadFailure.NO_VARIANT, f"there is no such build ({self.variant}); `{how}` makes one")
         found = load(self.harness)
@@ -86,7 +86,7 @@ class Host:
 
     def has_comparisons(self) -> bool:
         """Whether a worker on comparison builds would find any."""
-        return bool(_variants.folders(_variants.COMPARISONS))
+        return bool(_variants.folders(_variants.COMPARISONS, split(self.harness)[0]))
 
     def describe(self, error: BaseException) -> str:
         return describe(error)

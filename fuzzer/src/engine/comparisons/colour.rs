@@ -15,7 +15,8 @@ use libafl_bolts::rands::Rand;
 fn like(byte: u8, rand: &mut impl Rand) -> u8 {
     let of = |kind: &dyn Fn(u8) -> bool| (0..=255).filter(|other| kind(*other) && *other != byte).collect::<Vec<u8>>();
     let others = match byte {
-        b'0'..=b'9' => of(&|c| c.is_ascii_digit()),
+        // No zero: one at the front would leave a number of fewer digits.
+        b'0'..=b'9' => of(&|c| (b'1'..=b'9').contains(&c)),
         b'a'..=b'z' => of(&|c| c.is_ascii_lowercase()),
         b'A'..=b'Z' => of(&|c| c.is_ascii_uppercase()),
         b' ' | b'\t' | b'\n' | b'\r' => of(&|c| b" \t\n\r".contains(&c)),
