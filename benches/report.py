@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from peers.builder import CLANG
-from peers.peer import Peer
+from peers.side import Side
 from rows.row import Row
 
 RESULTS = Path(__file__).parent / "results"
 # Figures by row and peer, a number a round.
-Figures = Mapping[tuple[Row, Peer], Sequence[float]]
+Figures = Mapping[tuple[Row, Side], Sequence[float]]
 
 
 def table(rows: Sequence[Row], figures: Figures) -> str:
@@ -30,11 +30,16 @@ def table(rows: Sequence[Row], figures: Figures) -> str:
             of_rounds = figures[row, peer]
             ratio = statistics.median(ours / theirs for ours, theirs in zip(of_rounds, base, strict=True))
             shown = (statistics.median(of_rounds), min(of_rounds), max(of_rounds))
-            numbers = [f"{number:,.0f}" for number in shown]
+            numbers = [rounded(number) for number in shown]
             lines.append([row.name, peer.version(), row.unit, *numbers, f"{ratio:.2f}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines) + "\n"
+
+
+def rounded(figure: float) -> str:
+    """Whole numbers, unless they are small."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
 def record(rows: Sequence[Row], figures: Figures, seconds: float | None, rounds: int, load: str) -> Path:
@@ -43,7 +48,7 @@ def record(rows: Sequence[Row], figures: Figures, seconds: float | None, rounds:
     path = RESULTS / f"{today}-{slug()}.md"
     about = "".join(f"- `{row.name}`: {row.about}; {seconds or row.seconds:g} CPU-seconds a campaign\n" for row in rows)
     each = "".join(
-        f"- {row.name}, {peer.version()}: {', '.join(f'{figure:,.0f}' for figure in figures[row, peer])}\n"
+        f"- {row.name}, {peer.version()}: {', '.join(map(rounded, figures[row, peer]))}\n"
         for row in rows
         for peer in row.peers
     )

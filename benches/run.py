@@ -9,7 +9,7 @@ from pathlib import Path
 
 import report
 from peers.builder import HOME, Unavailable
-from peers.peer import Peer
+from peers.side import Side
 from rows import ROWS
 from rows.row import Row
 
@@ -71,7 +71,7 @@ def prepare(rows: list[Row]) -> None:
         row.prepare()
 
 
-def measure(rows: list[Row], seconds: int | None, rounds: int) -> dict[tuple[Row, Peer], list[float]]:
+def measure(rows: list[Row], seconds: int | None, rounds: int) -> dict[tuple[Row, Side], list[float]]:
     """All figures. A slow minute of the machine touches every peer of a row alike."""
     figures = defaultdict(list)
     for row in rows:
@@ -81,7 +81,7 @@ def measure(rows: list[Row], seconds: int | None, rounds: int) -> dict[tuple[Row
                 with tempfile.TemporaryDirectory(prefix="campaign-", dir=HOME) as folder:
                     figure = row.once(peer, seconds or row.seconds, number, Path(folder))
                 figures[row, peer].append(figure)
-                print(f"{row.name}, round {number} of {rounds}: {peer.name:13} {figure:12,.0f} {row.unit}", flush=True)
+                print(f"{row.name}, round {number} of {rounds}: {peer.name:13} {report.rounded(figure):>12} {row.unit}", flush=True)
     return figures
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cpu
 from peers.builder import Builder, Unavailable
+from peers.side import Side
 from targets import Target
 
 DRIVERS = Path(__file__).resolve().parent / "drivers"
@@ -37,20 +38,8 @@ class Run:
     stopped: float | None
 
 
-class Peer(Builder):
+class Peer(Builder, Side):
     """A fuzzer."""
-
-    @abstractmethod
-    def install(self) -> None:
-        """Installs what is missing.
-
-        Raises:
-            Unavailable: with the remedy.
-        """
-
-    @abstractmethod
-    def version(self) -> str:
-        """Name and version, for the table."""
 
     @abstractmethod
     def command(self, target: Target, seed: int, folder: Path) -> Command:

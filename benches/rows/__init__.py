@@ -3,6 +3,7 @@
 from peers import PEERS
 from peers.peer import Peer
 from rows.coverage import Coverage
+from rows.maps import MAPS
 from rows.row import Row
 from rows.throughput import Throughput
 from targets import TARGETS
@@ -21,6 +22,7 @@ def rows() -> list[Row]:
             Coverage(TARGETS[name], named("hitmap", coverage.get(name, "atheris")))
             for name in ("ujson", "rapidjson", "pytomlpp", "msgpack", "cmarkgfm")
         ],
+        *MAPS,
     ]
 
 

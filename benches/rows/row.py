@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from peers.peer import Peer
+from peers.side import Side
 
 
 class Row(ABC):
@@ -13,7 +13,7 @@ class Row(ABC):
     name: str
     about: str
     unit: str
-    peers: Sequence[Peer]
+    peers: Sequence[Side]
     # CPU seconds of one campaign, unless the command line says otherwise.
     seconds: float = 10
 
@@ -22,5 +22,5 @@ class Row(ABC):
         """Builds what the peers need; they are installed."""
 
     @abstractmethod
-    def once(self, peer: Peer, seconds: float, seed: int, folder: Path) -> float:
+    def once(self, peer: Side, seconds: float, seed: int, folder: Path) -> float:
         """One figure of one peer, from a campaign of `seconds` in the empty `folder`."""
