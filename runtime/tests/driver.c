@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void *rt, *libs[16];
+static void *rt, *libs[48];
 
 static void *need(void *handle, const char *name) {
   void *found = dlsym(handle, name);

@@ -6,6 +6,7 @@
 mod comparisons;
 mod covmap;
 mod fixture;
+mod ground;
 mod memcov;
 
 use std::process::Command;
@@ -159,7 +160,9 @@ fn an_instrumented_program_with_the_stub_runs() {
 #[test]
 fn a_stripped_or_collected_library_counts_wherever_the_stub_stands() {
     for (linker, stub_first) in linkers().iter().flat_map(|linker| [(linker, false), (linker, true)]) {
-        for link in [&[][..], &["-s"], &["-Wl,--gc-sections"], &["-s", "-Wl,--gc-sections", "-Wl,-z,now"]] {
+        for link in
+            [&[][..], &["-s", "-Wl,-Bsymbolic"], &["-Wl,--gc-sections"], &["-s", "-Wl,--gc-sections", "-Wl,-z,now"]]
+        {
             for coverage in [INLINE, GUARDS, "-fsanitize-coverage=edge,inline-8bit-counters,inline-bool-flag"] {
                 let link: Vec<&str> = linker.iter().map(String::as_str).chain(link.iter().copied()).collect();
                 let build = Build { coverage: &[coverage], stub_first, link: &link, ..Build::default() };
