@@ -75,13 +75,15 @@ def measure(rows: list[Row], seconds: int | None, rounds: int) -> dict[tuple[Row
     """All figures. A slow minute of the machine touches every peer of a row alike."""
     figures = defaultdict(list)
     for row in rows:
-        for number in range(1, rounds + 1):
+        turns = rounds * row.turns
+        for number in range(1, turns + 1):
             # Forwards and backwards, so that nobody always comes after the same one.
             for peer in row.peers if number % 2 else reversed(row.peers):
                 with tempfile.TemporaryDirectory(prefix="campaign-", dir=HOME) as folder:
                     figure = row.once(peer, seconds or row.seconds, number, Path(folder))
                 figures[row, peer].append(figure)
-                print(f"{row.name}, round {number} of {rounds}: {peer.name:13} {report.rounded(figure):>12} {row.unit}", flush=True)
+                shown = f"{peer.name:13} {report.rounded(figure):>12} {row.unit}"
+                print(f"{row.name}, {number} of {turns}: {shown}", flush=True)
     return figures
 
 

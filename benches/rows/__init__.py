@@ -1,9 +1,12 @@
 """What is measured, in the order of the table."""
 
+from cost.builds import HAMMER, JSON, RE2
 from peers import PEERS
 from peers.peer import Peer
+from rows.cost import Cost
 from rows.coverage import Coverage
 from rows.maps import MAPS
+from rows.reset import Reset
 from rows.row import Row
 from rows.throughput import Throughput
 from targets import TARGETS
@@ -17,6 +20,10 @@ def rows() -> list[Row]:
     throughput = named("hitmap", "afl-expert", "python-afl", "atheris-asan", "atheris")
     coverage = {"pytomlpp": "atheris-again"}
     return [
+        Cost(JSON, "rapidjson 1.1: a document is parsed and written twice"),
+        Cost(RE2, "RE2 of June 2022: patterns are compiled, matched and replaced"),
+        Cost(HAMMER, "two threads run one small loop each, on the same edges", threads=2),
+        Reset(),
         *[Throughput(TARGETS[name], throughput) for name in ("noop", "ujson", "rapidjson")],
         *[
             Coverage(TARGETS[name], named("hitmap", coverage.get(name, "atheris")))

@@ -8,7 +8,7 @@ from peers.side import Side
 
 
 class Row(ABC):
-    """Something that is measured once a round for each peer. The last peer is what the others are divided by."""
+    """Something that is measured in turns. The last peer is what the others are divided by."""
 
     name: str
     about: str
@@ -16,6 +16,8 @@ class Row(ABC):
     peers: Sequence[Side]
     # CPU seconds of one campaign, unless the command line says otherwise.
     seconds: float = 10
+    # Figures of each peer in a round.
+    turns: int = 1
 
     @abstractmethod
     def prepare(self) -> None:
@@ -23,4 +25,4 @@ class Row(ABC):
 
     @abstractmethod
     def once(self, peer: Side, seconds: float, seed: int, folder: Path) -> float:
-        """One figure of one peer, from a campaign of `seconds` in the empty `folder`."""
+        """One figure of one peer, which may use the empty `folder`. The seed is the number of the turn."""
