@@ -79,8 +79,7 @@ impl Plan {
     }
 
     /// Clears every touched edge, and calls `hit(edge, count)` for those whose count is above its
-    /// byte in `limits`. What a journal has is told whatever the limits say. A count that wrapped is
-    /// told as 255.
+    /// byte in `limits`. A count that wrapped is told as 255.
     ///
     /// # Safety
     /// `limits` has a readable byte for every edge of the region. `hit` changes no byte of it but
@@ -103,7 +102,12 @@ impl Plan {
         }
         let len = region.header().journal_len.swap(0, Ordering::Relaxed) as usize;
         match region.journal().get(..len) {
-            Some(entries) => self.drain_journal(region, entries, hit),
+            // SAFETY: the journal's edges are checked to lie in the plan, whose limits are the caller's.
+            Some(entries) => self.drain_journal(region, entries, |edge, count| unsafe {
+                if limits.is_none_or(|limits| count > *limits.add(edge as usize)) {
+                    hit(edge, count);
+                }
+            }),
             None => {
                 for range in &self.guards {
                     // SAFETY: as above.
