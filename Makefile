@@ -70,7 +70,13 @@ test: lint test-rust test-python
 test-rust: system
 	cargo test --workspace --locked --quiet
 
-test-python: $(VENV)/hitmap
+# AFL++'s own fuzzer, for the example that it drives.
+.PHONY: afl
+afl:
+	@command -v afl-fuzz >/dev/null || { echo "installing afl++"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends afl++ >/dev/null; }
+
+test-python: $(VENV)/hitmap afl
 	$(BIN)/python -m pytest -q harness-python/tests tests benches --ignore $(PACKAGES)
 
 # Real packages from the index: minutes of compilation, and so no part of `make test`.

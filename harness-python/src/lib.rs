@@ -36,7 +36,7 @@ mod _native {
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]
-    use crate::worker::serve;
+    use crate::worker::{serve, serve_afl};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

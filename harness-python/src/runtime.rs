@@ -46,6 +46,7 @@ pub struct Runtime {
     pub merge: unsafe extern "C" fn(*const u8, usize) -> c_int,
     pub modules: unsafe extern "C" fn(*mut ModuleRecord, usize) -> usize,
     pub gather: unsafe extern "C" fn(),
+    pub attach: unsafe extern "C" fn(c_int, u64) -> c_int,
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -138,6 +139,7 @@ unsafe fn bind(handle: *mut c_void) -> Result<Runtime, String> {
                 c"hitmap_modules",
             )?),
             gather: transmute::<*mut c_void, unsafe extern "C" fn()>(find(c"hitmap_gather")?),
+            attach: transmute::<*mut c_void, unsafe extern "C" fn(c_int, u64) -> c_int>(find(c"hitmap_attach")?),
         })
     }
 }

@@ -1,7 +1,8 @@
 """Python's half of a worker: imports the harness, forks, writes tracebacks.
 
 ``hitmap fuzz`` starts it as ``python -m hitmap.worker``; the engine, the descriptors and the loop over inputs are the
-business of ``hitmap._native.serve``, which calls back into `Host`.
+business of ``hitmap._native.serve``, which calls back into `Host`. With a harness as its argument it serves AFL++ or
+LibAFL instead: `hitmap._afl`.
 """
 
 from __future__ import annotations
@@ -254,12 +255,17 @@ def refuse(why: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help")):
+        from hitmap import _afl
+
+        return _afl.main(arguments)
     parser = _Parser(prog="python -m hitmap.worker", add_help=False)
     parser.add_argument("--harness", required=True)
     parser.add_argument("--fds", required=True)
     parser.add_argument("--memory-mb", type=int, default=0)
     parser.add_argument("--variant", choices=list(_variants.BUILT_BY))
-    options = parser.parse_args(argv)
+    options = parser.parse_args(arguments)
     if options.memory_mb < 0:
         refuse("--memory-mb is a number of MiB, 0 for no limit")
     try:

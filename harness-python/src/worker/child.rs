@@ -4,14 +4,13 @@
 //! nor its slots, although only the engine should write them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hitmap_wire::batch::{Batch, PHASE_OBSERVE, PHASE_RUN, SLOTS};
 use hitmap_wire::control;
 use hitmap_wire::identity;
 use hitmap_wire::novelty::News;
-use pyo3::intern;
 use pyo3::prelude::*;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,15 +19,8 @@ use super::outcome::{self, Ended, Harness};
 use super::shared::Shared;
 use super::{crash, limits};
 
-/// Objects that may be alive and untracked before a collection is worth its time. Python's own
-/// threshold is hundreds; between batches there is no hurry.
-const ALLOCATIONS: i64 = 20_000;
-
 /// How old the memory limit may be: what the target leaks in between counts against its inputs.
 const BOUND_EVERY: Duration = Duration::from_millis(20);
-
-/// Set in processes that the target forks: a harness that forks returns twice.
-static IS_FORKED_AGAIN: AtomicBool = AtomicBool::new(false);
 
 struct Child {
     batch: &'static Batch,
@@ -64,8 +56,7 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     limits::die_with(server);
     limits::lead_a_group();
     limits::ignore_interrupts();
-    // SAFETY: the handler only stores a flag.
-    unsafe { libc::pthread_atfork(None, None, Some(forked_again)) };
+    limits::notice_forks();
     let Shared { batch, region, history, log, control, wake, done } = shared;
     // Descriptors are never closed here: the target may have closed them, and opened others.
     std::mem::forget(log);
@@ -81,10 +72,6 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     // What the fork itself ran in instrumented libraries belongs to no input.
     child.judge.discard();
     child.serve(py)
-}
-
-extern "C" fn forked_again() {
-    IS_FORKED_AGAIN.store(true, Ordering::Relaxed);
 }
 
 impl Child {
@@ -169,10 +156,7 @@ impl Child {
             return None;
         };
         let ended = outcome::run(py, &self.harness, input, report);
-        if IS_FORKED_AGAIN.load(Ordering::Relaxed) {
-            // SAFETY: a process that the harness forked and that came back has nothing to say here.
-            unsafe { libc::_exit(0) };
-        }
+        limits::end_if_forked_again();
         crash::forget_survived();
         Some(ended)
     }
@@ -190,13 +174,9 @@ impl Child {
         slot.outcome.store(ended.outcome as u32, Ordering::Release);
     }
 
-    /// Python's collector is off in a child: it would run destructors in the middle of an input that
-    /// has nothing to do with them. When much has piled up it runs here, between batches.
+    /// What destructors touch between batches belongs to no input.
     fn collect_garbage(&mut self, py: Python<'_>) -> PyResult<()> {
-        let gc = py.import(intern!(py, "gc"))?;
-        let (young, _, _): (i64, i64, i64) = gc.call_method0(intern!(py, "get_count"))?.extract()?;
-        if young > ALLOCATIONS {
-            gc.call_method1(intern!(py, "collect"), (1,))?;
+        if outcome::collect_garbage(py)? {
             self.judge.discard();
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What the process may use, and which signals it hears.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// No core files: a campaign crashes thousands of times, and the crash note has what is needed.
 ///
@@ -36,6 +37,33 @@ pub fn die_with(server: i32) {
 pub fn lead_a_group() {
     // SAFETY: no pointers are passed. It cannot fail in a process that was just forked.
     unsafe { libc::setpgid(0, 0) };
+}
+
+/// SIGTERM ends the process, whatever the harness's file made of it: LibAFL's executor kills with it.
+pub fn die_when_asked() {
+    // SAFETY: SIG_DFL is a valid disposition for SIGTERM.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
+}
+
+/// Set in processes that the target forks: a harness that forks returns twice.
+static IS_FORKED_AGAIN: AtomicBool = AtomicBool::new(false);
+
+/// From now on, [`end_if_forked_again`] knows this process from those that the target forks.
+pub fn notice_forks() {
+    // SAFETY: the handler only stores a flag.
+    unsafe { libc::pthread_atfork(None, None, Some(forked_again)) };
+}
+
+extern "C" fn forked_again() {
+    IS_FORKED_AGAIN.store(true, Ordering::Relaxed);
+}
+
+/// Ends a process that the harness forked and that came back: it has nothing to say.
+pub fn end_if_forked_again() {
+    if IS_FORKED_AGAIN.load(Ordering::Relaxed) {
+        // SAFETY: ends the process without running anybody's exit handlers.
+        unsafe { libc::_exit(0) };
+    }
 }
 
 /// Bounds private memory to what is in use now and `mb` MiB more, so that one giant allocation fails

@@ -6,6 +6,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`shared`] | what the engine handed over, opened and checked |
+//! | [`forked`] | one child, as its parent sees it |
 //! | [`server`] | the control socket, the import, and one child at a time |
 //! | [`child`] | the loop over inputs |
 //! | [`outcome`] | one call of the harness and what became of it |
@@ -13,12 +14,15 @@
 //! | [`crash`] | what a fatal signal leaves behind |
 //! | [`registers`] | the processor's registers at a signal, one file a processor |
 //! | [`limits`] | what the process may use and hear |
+//! | [`afl`] | the same, when AFL++ or LibAFL's fork-server executor is the fuzzer |
 //!
 //! Python's part, `python/hitmap/worker.py`, is the **host**: it imports the harness, forks through
 //! `os.fork` so that CPython's fork handlers run, and writes tracebacks.
 
+mod afl;
 mod child;
 mod crash;
+mod forked;
 mod judge;
 mod limits;
 mod outcome;
@@ -31,6 +35,7 @@ mod shared;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+pub use afl::serve_afl;
 use shared::Shared;
 
 /// Serves one engine until it closes its socket; returns the process's exit code.

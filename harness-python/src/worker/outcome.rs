@@ -16,6 +16,10 @@ use xxhash_rust::xxh3::Xxh3;
 /// deep.
 const PLACES: usize = 64;
 
+/// Objects that may be alive and untracked before a collection is worth its time. Python's own
+/// threshold is hundreds; between inputs there is no hurry.
+const ALLOCATIONS: i64 = 20_000;
+
 /// What to call and what it may raise.
 pub struct Harness {
     /// Takes bytes.
@@ -24,6 +28,17 @@ pub struct Harness {
     pub expected: Py<PyTuple>,
     /// Python's half of the worker; writes reports.
     pub host: Py<PyAny>,
+}
+
+impl Harness {
+    /// Has `host` import the file.
+    ///
+    /// # Errors
+    /// What the import raises.
+    pub fn load(py: Python<'_>, host: &Bound<'_, PyAny>) -> PyResult<Harness> {
+        let (function, expected) = host.call_method0(intern!(py, "load"))?.extract()?;
+        Ok(Harness { function, expected, host: host.clone().unbind() })
+    }
 }
 
 /// How one input ended.
@@ -140,6 +155,21 @@ fn place(traceback: &Bound<'_, PyTraceback>) -> PyResult<(String, String, u32)> 
     let file = path.rsplit('/').next().unwrap_or(&path).to_owned();
     let function = text(code.getattr(intern!(py, "co_name"))?)?;
     Ok((file, function, traceback.getattr(intern!(py, "tb_lineno"))?.extract().unwrap_or(0)))
+}
+
+/// Python's collector is off in a child: it would run destructors in the middle of an input that has
+/// nothing to do with them. When much has piled up it runs here, between inputs; says whether it did.
+///
+/// # Errors
+/// What Python raises.
+pub fn collect_garbage(py: Python<'_>) -> PyResult<bool> {
+    let gc = py.import(intern!(py, "gc"))?;
+    let (young, _, _): (i64, i64, i64) = gc.call_method0(intern!(py, "get_count"))?.extract()?;
+    if young <= ALLOCATIONS {
+        return Ok(false);
+    }
+    gc.call_method1(intern!(py, "collect"), (1,))?;
+    Ok(true)
 }
 
 /// The exception as Python code sees it, its traceback attached: before 3.12 the interpreter keeps the

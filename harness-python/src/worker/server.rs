@@ -4,25 +4,20 @@
 //! in `poll` on the socket and the child, so it costs nothing while a batch runs.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use hitmap_wire::control::{Failure, HAS_COMPARISONS, Kind, Message};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::child;
+use super::forked::Forked;
 use super::limits;
 use super::outcome::{Harness, whole};
 use super::shared::Shared;
 
 /// The exit code of a server that cannot go on.
 const BROKEN: i32 = 3;
-
-struct Forked {
-    pid: i32,
-    /// Readable when the child has ended.
-    process: OwnedFd,
-}
 
 enum Event {
     ChildEnded,
@@ -46,7 +41,7 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
     limits::no_core_files();
     limits::ignore_interrupts();
     host.call_method1(intern!(py, "watch_crashes"), (shared.log.as_raw_fd(),))?;
-    let harness = match load(py, host) {
+    let harness = match Harness::load(py, host) {
         Ok(harness) => harness,
         Err(error) => return fail(py, &shared, host, &error),
     };
@@ -69,7 +64,8 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
             }
             Event::ChildEnded => {
                 if let Some(child) = forked.take() {
-                    child.reap()?.send(shared.control.as_fd())?;
+                    let over = child.reap()?;
+                    Message::new(Kind::Exited, over.status, over.peak_kib).send(shared.control.as_fd())?;
                 }
             }
             Event::Said(message) => match (message.kind(), &forked) {
@@ -94,11 +90,6 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
     }
 }
 
-fn load(py: Python<'_>, host: &Bound<'_, PyAny>) -> PyResult<Harness> {
-    let (function, expected) = host.call_method0(intern!(py, "load"))?.extract()?;
-    Ok(Harness { function, expected, host: host.clone().unbind() })
-}
-
 /// Says why there is no harness, or no child: the error has `code` and `text` when it is one of the
 /// host's own, anything else is told by its traceback.
 fn fail(py: Python<'_>, shared: &Shared, host: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<()> {
@@ -117,7 +108,7 @@ fn fail(py: Python<'_>, shared: &Shared, host: &Bound<'_, PyAny>, error: &PyErr)
 fn next_event(shared: &Shared, forked: Option<&Forked>) -> io::Result<Event> {
     let socket = shared.control.as_raw_fd();
     // poll skips an entry with a negative descriptor.
-    let process = forked.map_or(-1, |child| child.process.as_raw_fd());
+    let process = forked.map_or(-1, |child| child.ended().as_raw_fd());
     let mut polled = [process, socket].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     loop {
         // SAFETY: the array has as many entries as are said.
@@ -134,42 +125,4 @@ fn next_event(shared: &Shared, forked: Option<&Forked>) -> io::Result<Event> {
         return Ok(Event::ChildEnded);
     }
     Ok(Message::receive(shared.control.as_fd())?.map_or(Event::EngineGone, Event::Said))
-}
-
-impl Forked {
-    fn new(pid: i32) -> io::Result<Forked> {
-        // SAFETY: no pointers are passed; the child is ours and not yet reaped, so its id is its own.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call made this descriptor (close-on-exec) and nobody else owns it.
-        Ok(Forked { pid, process: unsafe { OwnedFd::from_raw_fd(fd as i32) } })
-    }
-
-    fn kill(&self, signal: i32) {
-        // SAFETY: the child is not yet reaped, so the id is its own. That it is dying already, or
-        // that there is no such signal, is no error here.
-        unsafe { libc::kill(self.pid, signal) };
-    }
-
-    /// Waits for the end; gives the message that tells of it.
-    ///
-    /// The child leads a group, and as long as it is not reaped the group's number is its own: so what
-    /// the target forked, and what it started, ends with it.
-    fn reap(self) -> io::Result<Message> {
-        // SAFETY: no pointers are passed.
-        unsafe { libc::kill(-self.pid, libc::SIGKILL) };
-        let mut status = 0;
-        // SAFETY: all zero is a value of the struct.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: both buffers are of the right type.
-        while unsafe { libc::wait4(self.pid, &mut status, 0, &mut usage) } < 0 {
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
-        Ok(Message::new(Kind::Exited, status, usage.ru_maxrss.max(0) as u64))
-    }
 }

@@ -176,9 +176,16 @@ pub fn event() -> io::Result<OwnedFd> {
 /// # Errors
 /// What `write(2)` reports.
 pub fn wake(event: BorrowedFd<'_>) -> io::Result<()> {
-    let one = 1u64;
+    add(event, 1)
+}
+
+/// Wakes whoever waits on an eventfd, and has it count `count`, which is not 0.
+///
+/// # Errors
+/// What `write(2)` reports.
+pub fn add(event: BorrowedFd<'_>, count: u64) -> io::Result<()> {
     // SAFETY: the buffer is 8 readable bytes.
-    let wrote = unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), 8) };
+    let wrote = unsafe { libc::write(event.as_raw_fd(), (&raw const count).cast(), 8) };
     if wrote == 8 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
