@@ -21,11 +21,15 @@ help:
 
 # ---- what everything needs -------------------------------------------------------------------
 
-# A compiler with SanitizerCoverage, Python's headers, and Python's venv module.
+# A compiler with SanitizerCoverage, its linker for ThinLTO and its sanitizers' libraries, Python's
+# headers, and Python's venv module.
 .PHONY: system
 system:
 	@need=""; \
 	command -v clang-19 >/dev/null || need="$$need clang-19"; \
+	command -v ld.lld-19 >/dev/null || need="$$need lld-19"; \
+	test -e "$$(clang-19 -print-file-name=libclang_rt.asan-$$(uname -m).so 2>/dev/null)" \
+	  || need="$$need libclang-rt-19-dev"; \
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need="$$need python3-venv"; \
 	$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null \
 	  || need="$$need python3-dev"; \

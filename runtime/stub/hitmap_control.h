@@ -40,4 +40,15 @@ struct hitmap_control {
 
 extern HIDDEN struct hitmap_control hitmap_control;
 
+/* Called where code is hot but this call is not: with clang it saves the registers, so that its
+ * callers need not. */
+#ifdef __clang__
+#define SAVES_REGISTERS __attribute__((preserve_most))
+#else
+#define SAVES_REGISTERS
+#endif
+
+/* Writes the first touch of an edge: its counter, and the journal. */
+extern HIDDEN SAVES_REGISTERS void hitmap_first_touch(uint8_t *counter, uint32_t edge) __attribute__((cold, noinline));
+
 #endif

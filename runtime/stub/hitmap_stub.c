@@ -62,7 +62,7 @@ __attribute__((destructor(101))) static void hitmap_leave(void) {
 
 /* The first touch of an edge: the byte first, then the journal. The other way round a reader could
  * take the entry, find 0, and never hear of the edge again. */
-__attribute__((cold, noinline)) static void hitmap_first_touch(uint8_t *counter, uint32_t edge) {
+HIDDEN SAVES_REGISTERS void hitmap_first_touch(uint8_t *counter, uint32_t edge) {
   const struct hitmap_plane *plane = __atomic_load_n(&hitmap_control.plane, __ATOMIC_ACQUIRE);
   __atomic_store_n(counter, 1, __ATOMIC_RELAXED);
   uint32_t at = __atomic_fetch_add(plane->journal_len, 1, __ATOMIC_RELAXED);
@@ -71,7 +71,8 @@ __attribute__((cold, noinline)) static void hitmap_first_touch(uint8_t *counter,
   if (touched) touched(edge);
 }
 
-HIDDEN void __sanitizer_cov_trace_pc_guard(uint32_t *guard) {
+/* Weak: hitmap_live.c has another, for ThinLTO. */
+HIDDEN WEAK void __sanitizer_cov_trace_pc_guard(uint32_t *guard) {
   uint32_t edge = *guard;
   uint8_t *counter = __atomic_load_n(&hitmap_control.live, __ATOMIC_RELAXED) + edge;
   uint8_t count = __atomic_load_n(counter, __ATOMIC_RELAXED);

@@ -58,11 +58,81 @@ fn inline_counters_are_counted() {
 }
 
 #[test]
-fn counters_or_flags_alone_are_counted() {
-    let edge = "-fsanitize-coverage=edge,inline-8bit-counters";
-    check(&Build { coverage: &[edge], ..Build::default() }, &["call 0 3 1", "hits", "total"], &[1, 10]);
-    let edge = "-fsanitize-coverage=edge,inline-bool-flag";
-    check(&Build { coverage: &[edge], ..Build::default() }, &["call 0 3 1", "hits", "total"], &[1, 10]);
+fn every_instrumentation_counts_edges_or_functions_with_and_without_addresses() {
+    let bench = Bench::new();
+    let kinds = ["inline-8bit-counters", "inline-bool-flag", "inline-8bit-counters,inline-bool-flag", "trace-pc-guard"];
+    let levels = [("edge", true), ("edge,pc-table", true), ("func", true), ("func,pc-table", true), ("edge", false)];
+    for (kind, (level, stub)) in kinds.iter().flat_map(|kind| levels.map(|level| (kind, level))) {
+        let coverage = format!("-fsanitize-coverage={level},{kind}");
+        let lib = bench.library("a", &Build { coverage: &[&coverage], stub, isolate: stub, ..Build::default() });
+        let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+        all.extend(script(["call 0 3 3", "total", "hits", "save", "class 3"]));
+        let class = if *kind == "inline-bool-flag" { 1 } else { 4 };
+        let ran = bench.run(&all);
+        assert_eq!((&ran.numbers[..], ran.stderr.as_str()), (&[10, 1, class][..], ""), "{coverage}");
+    }
+}
+
+#[test]
+fn guards_in_line_say_hit_or_not_and_keep_a_journal() {
+    for coverage in
+        [GUARDS, "-fsanitize-coverage=edge,trace-pc-guard,pc-table", "-fsanitize-coverage=func,trace-pc-guard"]
+    {
+        let build = Build { coverage: &[coverage], lto: true, ..Build::default() };
+        check(&build, &["call 0 3 300", "call 0 9 1", "total", "hits", "save", "class 3", "class 9"], &[10, 2, 1, 1]);
+        let bench = Bench::new();
+        let shared = Shared::new(100_000, MODE_ENGINE);
+        let lib = bench.library("a", &build);
+        let all = [with("rt", &runtime()), with("open", &lib), "call 0 3 300".into(), "call 0 9 1".into()];
+        bench.run_with(&all, Some(&shared.variable));
+        let journal: Vec<u32> = shared.region.journal()[..3].iter().map(|e| e.load(Ordering::Relaxed)).collect();
+        assert_eq!(journal, [4096 + 3, 4096 + 9, 0]);
+        // Alone it counts into nothing.
+        assert_eq!(bench.run(&[with("open", &lib), "call 0 3 300".into(), "get 0".into()]).numbers, [1]);
+    }
+}
+
+#[test]
+fn thin_lto_leaves_no_call_of_the_guards_callback() {
+    let bench = Bench::new();
+    let lib = bench.library("a", &Build { coverage: &[GUARDS], lto: true, edges: 100, ..Build::default() });
+    let listing = |lib: &std::path::Path| {
+        let listed = Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(lib).output().unwrap();
+        String::from_utf8_lossy(&listed.stdout).into_owned()
+    };
+    let calls = |of: &str, text: &str| {
+        text.lines()
+            .filter(|line| (line.contains("call") || line.contains("jmp") || line.contains("\tb")) && line.contains(of))
+            .count()
+    };
+    let inlined = listing(&lib);
+    assert_eq!(calls("<__sanitizer_cov_trace_pc_guard>", &inlined), 0);
+    assert!(calls("<hitmap_first_touch>", &inlined) >= 100);
+    let called = listing(&bench.library("b", &Build { edges: 100, ..guards() }));
+    assert_eq!(calls("<__sanitizer_cov_trace_pc_guard>", &called), 100);
+}
+
+#[test]
+fn every_instrumentation_in_one_process() {
+    let bench = Bench::new();
+    let func = "-fsanitize-coverage=func,inline-8bit-counters,inline-bool-flag,pc-table";
+    let builds = [
+        Build::default(),
+        guards(),
+        Build { coverage: &[GUARDS], lto: true, ..Build::default() },
+        Build { coverage: &[func], ..Build::default() },
+        prebuilt(&[GUARDS]),
+        prebuilt(&[INLINE]),
+    ];
+    let mut all = vec![with("rt", &runtime())];
+    for (i, build) in builds.iter().enumerate() {
+        all.push(with("open", &bench.library(&format!("lib{i}"), build)));
+    }
+    all.extend((0..builds.len()).map(|i| format!("call {i} {i} 3")));
+    all.extend(script(["total", "modules", "hits", "save"]));
+    all.extend((0..builds.len()).map(|i| format!("class {}", 11 * i)));
+    let ran = bench.run(&all);
+    assert_eq!((&ran.numbers[..], ran.stderr.as_str()), (&[60, 6, 6, 4, 4, 1, 4, 4, 4][..], ""));
 }
 
 #[test]

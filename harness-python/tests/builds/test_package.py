@@ -115,7 +115,6 @@ def test_kept_files_are_there_and_an_old_folder_is_not_reused(tmp_path, environm
     (["=="], "neither a package nor a path"),
     ([], "required"),
     (["--guards", "x", "--frob"], "unrecognized"),
-    (["flags"], "required"),
 ])
 def test_wrong_usage_ends_with_4_and_says_why(tmp_path, environment, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)

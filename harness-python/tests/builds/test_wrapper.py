@@ -1,12 +1,15 @@
 """The wrapper with a real clang."""
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from hitmap.build import elf, shim, stub, toolchain, variants, wrapper
+from hitmap.build.__main__ import main
 
 SOURCE = "int odd(int n) { if (n & 1) return 7; return 3; }\n"
 MAIN = SOURCE + "int main(int n, char **v) { (void)v; return odd(n); }\n"
@@ -30,6 +33,9 @@ def library(path):
     ("counters", {"__sancov_cntrs", "__sancov_bools", "__sancov_pcs"}),
     ("guard", {"__sancov_guards", "__sancov_pcs"}),
     ("comparisons", {"__sancov_cntrs", "__sancov_bools", "__sancov_pcs"}),
+    ("lto", {"__sancov_guards", "__sancov_pcs"}),
+    ("func", {"__sancov_cntrs", "__sancov_bools", "__sancov_pcs"}),
+    ("guard+func", {"__sancov_guards", "__sancov_pcs"}),
 ])
 def test_a_shared_library_is_instrumented_and_has_no_undefined_symbol(tmp_path, compilers, variant, sections):
     cc, _ = compilers(f"--hitmap-variant={variant}")
@@ -37,11 +43,11 @@ def test_a_shared_library_is_instrumented_and_has_no_undefined_symbol(tmp_path, 
     done = run(cc, "-shared", "-Wl,--no-undefined", "a.c", "-o", "a.so", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     built = library(tmp_path / "a.so")
-    assert built.instrumented and built.edges >= 2 and len(built.build_id) == 40
+    assert built.instrumented and built.edges >= (1 if "func" in variant else 2) and len(built.build_id) == 40
     assert set(built.coverage) == sections
 
 
-@pytest.mark.parametrize("variant", variants.VARIANTS)
+@pytest.mark.parametrize("variant", [kind.name for kind in variants.KINDS])
 @pytest.mark.parametrize("how", [[], ["-static"], ["-no-pie"]])
 def test_an_executable_links_and_runs_alone(tmp_path, compilers, variant, how):
     cc, _ = compilers(f"--hitmap-variant={variant}")
@@ -94,12 +100,60 @@ def test_probes_answer_as_clang_does(tmp_path, compilers):
         assert (ours.returncode, ours.stdout) == (0, clangs.stdout)
 
 
-def test_the_flags_work_without_the_wrapper(tmp_path):
-    clang = toolchain.find()
+@pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"]])
+def test_the_printed_flags_work_without_the_wrapper(tmp_path, capsys, words):
+    assert main(["flags", *words]) == 0
+    both = capsys.readouterr().out.splitlines()
+    lines = {}
+    for which in ("compile", "link"):
+        assert main(["flags", "--" + which, *words]) == 0
+        lines[which] = capsys.readouterr().out
+    assert both == [lines["compile"].strip(), lines["link"].strip()]
+    assert main(["flags", "--json", *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [shlex.join(told[which]) for which in ("compile", "link")] == both
     (tmp_path / "a.c").write_text(SOURCE)
-    run(clang, *variants.compile_flags(variants.DEFAULT), "-c", "a.c", folder=tmp_path)
-    run(clang, "-shared", "a.o", *variants.link_flags(variants.DEFAULT, clang), "-o", "a.so", folder=tmp_path)
-    assert library(tmp_path / "a.so").instrumented
+    run(told["clang"], *told["compile"], "-c", "a.c", folder=tmp_path)
+    done = run(told["clang"], "-shared", "a.o", *told["link"], "-o", "a.so", folder=tmp_path)
+    assert (done.returncode, done.stderr, library(tmp_path / "a.so").instrumented) == (0, "", True)
+
+
+def test_the_wrappers_take_the_same_choices(tmp_path):
+    for words in (["guard"], ["lto"], ["func", "guard"], ["cmp"], ["asan"], ["ubsan", "asan", "func"]):
+        name = "+".join(variants.FLAGS["--" + word] for word in words)
+        short = wrapper.plan([*("--hitmap-" + word for word in words), "-shared", "a.c"], False)
+        assert short == wrapper.plan([f"--hitmap-variant={name}", "-shared", "a.c"], False)
+        for flag in variants.compile_flags(variants.named(name)):
+            assert flag in short
+
+
+def test_choices_that_exclude_each_other_are_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["flags", "--guard", "--lto"])
+    assert ended.value.code == 4 and "exclude each other" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="exclude each other"):
+        wrapper.plan(["--hitmap-guard", "--hitmap-cmp", "-c", "a.c"], False)
+
+
+@pytest.mark.parametrize("variant, bad, says", [
+    ("asan", "lib.at(3, 0)", "AddressSanitizer: heap-buffer-overflow"),
+    ("ubsan", "lib.at(0, 2**31 - 1)", "signed integer overflow"),
+])
+def test_a_library_with_a_sanitizer_is_loaded_into_python(tmp_path, compilers, variant, bad, says):
+    """Python brings the sanitizer's library along, because an extension comes too late for it."""
+    (tmp_path / "a.c").write_text("#include <stdlib.h>\nint at(int i, int n) { int *p = malloc(4); *p = n + 1; "
+                                  "int v = p[i]; free(p); return v; }\n")
+    cc, _ = compilers(f"--hitmap-variant={variant}")
+    done = run(cc, "-shared", "a.c", "-o", "a.so", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    preload = toolchain.sanitizer_library(toolchain.find(), variants.SANITIZERS[variant].library)
+    built = library(tmp_path / "a.so")
+    assert built.instrumented and os.path.basename(preload) in built.needed
+    environ = {"LD_PRELOAD": preload, "PATH": os.environ["PATH"], "ASAN_OPTIONS": "detect_leaks=0"}
+    for call, ends in [("lib.at(0, 1)", False), (bad, True)]:
+        code = f"import ctypes; lib = ctypes.CDLL('./a.so'); {call}"
+        done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True)
+        assert (done.returncode != 0, says in done.stderr) == (ends, ends), done.stderr
 
 
 def test_a_comparison_build_redirects_what_its_object_stands_in_for(tmp_path, compilers):
@@ -121,7 +175,7 @@ def test_what_was_done_is_logged(tmp_path, compilers):
 
 
 def test_an_unknown_variant_names_those_that_exist():
-    with pytest.raises(ValueError, match="counters, guard, comparisons"):
+    with pytest.raises(ValueError, match="counters, guard, lto, comparisons, func"):
         wrapper.plan(["--hitmap-variant=none", "-c", "a.c"], False)
 
 

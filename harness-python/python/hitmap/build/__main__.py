@@ -1,7 +1,9 @@
 """`hitmap build`: reads the command line, tells the result."""
 
 import argparse
+import json
 import os
+import shlex
 import sys
 import traceback
 
@@ -14,15 +16,24 @@ examples:
   hitmap build pytomlpp==1.1.0          from the package index, as source
   hitmap build ./mylib                  a folder with a pyproject.toml or setup.py; it is only read
   hitmap build -O 1 ./mylib             quicker to compile, better tracebacks
-  hitmap build --guard bigpackage       for more than 250,000 edges
+  hitmap build --lto bigpackage         for more than 250,000 edges
   hitmap build -v --keep /tmp/b ujson   show the compilers' output, keep the build's files
 
 for any other build system:
   CC=hitmap-clang CXX=hitmap-clang++ ./configure
-  clang++ $(hitmap flags --compile) -c a.cpp && clang++ -shared a.o $(hitmap flags --link)
+  clang++ $(hitmap flags --compile) -c a.cpp && clang++ -shared a.o $(hitmap flags --link) -o a.so
 
 exit codes: 0 built and installed, 2 interrupted, 3 internal error, 4 usage, environment, failed build
 or a package without coverage
+"""
+
+
+FLAGS_EXAMPLES = """\
+examples:
+  clang++-19 $(hitmap flags --compile) -c a.cpp && clang++-19 -shared a.o $(hitmap flags --link) -o a.so
+  hitmap flags --lto                    both lines, with ThinLTO
+  hitmap flags --func --guard           parts join; so do they as options of the wrappers:
+  hitmap-clang++ --hitmap-func --hitmap-guard -shared a.cpp -o a.so
 """
 
 
@@ -66,31 +77,42 @@ def build(words):
     parser.add_argument("-v", "--verbose", action="store_true", help="show pip's and the compilers' output")
     asked = parser.parse_args(words)
     status = progress.Progress()
-    request = package.Request(asked.what, asked.variant, asked.level, asked.asserts, asked.keep, asked.verbose)
+    request = package.Request(asked.what, variant_of(asked, parser), asked.level, asked.asserts, asked.keep, asked.verbose)
     tell(package.build(request, status), request, status)
     return OK
 
 
 def flags(words):
-    parser = Parser("hitmap flags", description="Prints the flags that give clang's output coverage, for any "
-                    "build system.", epilog="example: clang++ -shared a.o $(hitmap flags --link) -o a.so")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--compile", action="store_true", help="for each C or C++ file")
-    which.add_argument("--link", action="store_true", help="for each shared library and executable")
+    parser = Parser("hitmap flags", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=FLAGS_EXAMPLES,
+                    description="Prints the flags that give clang's output coverage, for any build system: one line for "
+                    "compiling, one for linking.")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--compile", action="store_true", help="only those for each C or C++ file")
+    which.add_argument("--link", action="store_true", help="only those for each shared library and executable")
+    parser.add_argument("--json", action="store_true", help="both as lists of words, with clang's path")
     add_variant(parser)
     asked = parser.parse_args(words)
-    if asked.compile:
-        print(*variants.compile_flags(asked.variant))
+    variant, clang = variant_of(asked, parser), toolchain.find()
+    compile_flags = variants.compile_flags(variant) if not asked.link or asked.json else []
+    link_flags = variants.link_flags(variant, clang) if not asked.compile or asked.json else []
+    if asked.json:
+        print(json.dumps({"variant": variant.name, "clang": clang, "compile": compile_flags, "link": link_flags}))
     else:
-        print(*variants.link_flags(asked.variant, toolchain.find()))
+        for line in filter(None, (compile_flags, link_flags)):
+            print(shlex.join(line))
     return OK
 
 
 def add_variant(parser):
-    which = parser.add_mutually_exclusive_group()
-    for flag, variant in (("--guard", variants.GUARD), ("--cmp", variants.COMPARISONS)):
-        which.add_argument(flag, dest="variant", action="store_const", const=variant, default=variants.DEFAULT,
-                           help=variant.story)
+    for flag, part in variants.FLAGS.items():
+        parser.add_argument(flag, dest="parts", action="append_const", const=part, help=variants.STORIES[part])
+
+
+def variant_of(asked, parser):
+    try:
+        return variants.named("+".join(asked.parts)) if asked.parts else variants.DEFAULT
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def tell(libraries, request, status):
@@ -106,8 +128,8 @@ def tell(libraries, request, status):
     if others := package.outside(libraries):
         status.say(f"not covered, as they belong to the system: {', '.join(others)}")
     total = sum(each.library.edges for each in libraries)
-    if total > variants.GUARD_PAYS_ABOVE and request.variant is not variants.GUARD:
-        status.say(f"{total:,} edges are many: --guard makes each run's cost independent of their number")
+    if total > variants.JOURNAL_PAYS_ABOVE and "trace-pc-guard" not in request.variant.kind.coverage:
+        status.say(f"{total:,} edges are many: --lto makes each run's cost independent of their number")
     if request.keep:
         status.say(f"source and objects are in {os.path.abspath(request.keep)}")
 

@@ -13,6 +13,8 @@ REDIRECTED = os.path.join(FOLDER, "comparisons.args")
 # No debug information and no path in it: the same clang makes the same bytes on every machine. No
 # loop becomes a call of a function that is redirected.
 FLAGS = ("-O2", "-fPIC", "-fno-sanitize=all", "-fvisibility=hidden", "-fno-builtin", "-g0")
+# Bitcode, for the linker to inline.
+ALSO = {"hitmap_live": ("-flto=thin",)}
 
 
 class StubFailed(Exception):
@@ -27,6 +29,10 @@ def compiled(clang, name="hitmap_stub"):
     return path
 
 
+def flags(name):
+    return (*FLAGS, *ALSO.get(name, ()))
+
+
 def source(name):
     return os.path.join(FOLDER, f"{name}.c")
 
@@ -37,7 +43,7 @@ def key(clang, name):
 
     real = os.path.realpath(clang)
     state = os.stat(real)
-    text = "\0".join([*FLAGS, real, str(state.st_size), str(state.st_mtime_ns)]).encode()
+    text = "\0".join([*flags(name), real, str(state.st_size), str(state.st_mtime_ns)]).encode()
     for part in (source(name), os.path.join(FOLDER, "hitmap_control.h")):
         with open(part, "rb") as file:
             text += b"\0" + file.read()
@@ -80,7 +86,7 @@ def compile_to(clang, name, path):
 
     part = f"{path[:-2]}.{os.getpid()}.part.o"
     try:
-        done = subprocess.run([clang, *FLAGS, "-c", source(name), "-o", part], capture_output=True, text=True)
+        done = subprocess.run([clang, *flags(name), "-c", source(name), "-o", part], capture_output=True, text=True)
         if done.returncode != 0:
             raise StubFailed(f"{clang} cannot compile hitmap's {name}.c:\n{done.stderr.strip()}")
         os.replace(part, path)

@@ -1,4 +1,4 @@
-"""Finds clang. Knows nothing of what it is asked to compile."""
+"""Finds clang and what comes with it. Knows nothing of what it is asked to compile."""
 
 import os
 
@@ -7,7 +7,7 @@ NAMES = [f"clang-{version}" for version in range(NEWEST, OLDEST - 1, -1)] + ["cl
 
 
 class NoClang(Exception):
-    """No usable clang; the text says what to do."""
+    """No usable clang, or a part of it is missing; the text says what to do."""
 
 
 def on_path(name, path=None):
@@ -42,3 +42,35 @@ def find(environ=os.environ):
         f"no clang found (looked for {NAMES[0]} to clang-{OLDEST} and clang on PATH); "
         f"install one: apt-get install {NAMES[0]}"
     )
+
+
+def lld(clang, environ=os.environ):
+    """The linker that reads this clang's bitcode: the one beside it, else the one of its version."""
+    real = os.path.realpath(clang)
+    version = os.path.basename(clang).rpartition("clang-")[2]
+    names = [os.path.join(os.path.dirname(real), "ld.lld"), f"ld.lld-{version}", "ld.lld"]
+    for name in names:
+        found = on_path(name, environ.get("PATH", os.defpath))
+        if found is not None:
+            return found
+    package = f"lld-{version}" if version.isdigit() else "lld"
+    raise NoClang(f"ThinLTO needs the linker lld of the same LLVM as {clang}; install it: apt-get install {package}")
+
+
+def sanitizer_library(clang, name):
+    """Path of a sanitizer's shared library, which Python must load before an extension that needs it."""
+    import platform
+    import subprocess
+
+    wanted = f"libclang_rt.{name}-{platform.machine()}.so"
+    done = subprocess.run([clang, f"-print-file-name={wanted}"], capture_output=True, text=True)
+    path = done.stdout.strip()
+    if not os.path.isabs(path):
+        # Builds of LLVM with a folder for each target leave the machine out of the name.
+        plain = subprocess.run([clang, f"-print-file-name=libclang_rt.{name}.so"], capture_output=True, text=True)
+        path = plain.stdout.strip()
+    if not os.path.isabs(path) or not os.path.exists(path):
+        version = os.path.basename(clang).rpartition("clang-")[2]
+        package = f"libclang-rt-{version}-dev" if version.isdigit() else "compiler-rt"
+        raise NoClang(f"{clang} has no {wanted}; install it: apt-get install {package}")
+    return os.path.realpath(path)

@@ -1,64 +1,147 @@
-"""Which compile and link flags each instrumentation takes. The only place that says so."""
+"""Which compile and link flags each way to instrument takes. The only place that says so.
 
-from . import stub
+A **variant** is one kind of instrumentation, and what goes with it: `guard`, `func+guard`, `asan`.
+Its name is its parts joined by `+`, in any order.
+"""
+
+from . import stub, toolchain
+
+# Clang would turn these into loads, or into calls of another name, before the linker sees them.
+REDIRECTED = "memcmp bcmp strcmp strncmp strcasecmp strncasecmp strstr strcasestr memmem".split()
+
+
+class Kind:
+    """What the compiler puts at each edge, and what the library carries to go with it."""
+
+    __slots__ = ("name", "flag", "story", "coverage", "compile", "objects", "link", "lto")
+
+    def __init__(self, name, flag, story, coverage, compile=(), objects=("hitmap_stub",), link=(), lto=False):
+        self.name = name
+        self.flag = flag            # on the command line; None: the default
+        self.story = story
+        self.coverage = coverage    # of -fsanitize-coverage, after `edge` or `func`
+        self.compile = tuple(compile)
+        self.objects = objects      # of the folder stub/, linked into every library
+        self.link = tuple(link)
+        self.lto = lto              # objects are bitcode, which needs lld of the same LLVM
+
+
+COUNTERS = Kind(
+    "counters", None, "flags say what was hit, 8-bit counters how often within a run; 3 to 12 %% slower than plain",
+    "inline-8bit-counters,inline-bool-flag,pc-table",
+)
+GUARD = Kind(
+    "guard", "--guard", "a call per edge counts and keeps a journal, so that a reset costs what was touched; 1.6 times plain",
+    "trace-pc-guard,pc-table",
+)
+LTO = Kind(
+    "lto", "--lto", "ThinLTO puts the journal's callback in line: hit or not, without counts; 1 to 10 %% slower than plain, "
+    "and for more than 250,000 edges; needs lld",
+    "trace-pc-guard,pc-table",
+    compile=["-flto=thin"], objects=("hitmap_stub", "hitmap_live"), link=["-flto=thin"], lto=True,
+)
+COMPARISONS = Kind(
+    "comparisons", "--cmp", "also logs what is compared, when it is asked; 2 to 4 times slower than plain, for the few runs "
+    "that need it",
+    "inline-8bit-counters,inline-bool-flag,pc-table,trace-cmp",
+    compile=[f"-fno-builtin-{name}" for name in REDIRECTED],
+    objects=("hitmap_stub", "hitmap_comparisons"), link=["-Wl,@" + stub.REDIRECTED],
+)
+KINDS = (COUNTERS, GUARD, LTO, COMPARISONS)
+
+
+class Sanitizer:
+    """What finds more in the library than a crash would show, beside any kind of coverage."""
+
+    __slots__ = ("name", "story", "compile", "link", "library")
+
+    def __init__(self, name, story, compile, library):
+        self.name = name
+        self.story = story
+        self.compile = tuple(compile)
+        # Shared, as an extension cannot bring a static one into Python.
+        self.link = (*(word for word in compile if "sanitize" in word), "-shared-libsan")
+        self.library = library      # of clang's: libclang_rt.NAME
+
+
+# A sanitizer ends the process instead of printing and going on: what it finds is a finding.
+SANITIZERS = {
+    "asan": Sanitizer("asan", "AddressSanitizer: memory errors; 2 to 3 times slower",
+                      ["-fsanitize=address", "-fno-omit-frame-pointer"], "asan"),
+    # vptr and function want the C++ half of its library, which is not shared.
+    "ubsan": Sanitizer("ubsan", "UndefinedBehaviorSanitizer: overflow, bad shifts, bad casts",
+                       ["-fsanitize=undefined", "-fno-sanitize=vptr,function", "-fno-sanitize-recover=undefined"],
+                       "ubsan_standalone"),
+}
+FUNCTIONS = "functions alone, not edges; up to 6 %% slower than plain, with --guard up to 11 %%"
 
 
 class Variant:
     """One way to instrument a library."""
 
-    __slots__ = ("name", "story", "compile", "objects", "link")
+    __slots__ = ("kind", "functions", "sanitizers")
 
-    def __init__(self, name, story, compile, objects=("hitmap_stub",), link=()):
-        self.name = name
-        self.story = story
-        self.compile = tuple(compile)
-        self.objects = objects      # of the folder stub/, linked into every library
-        self.link = tuple(link)
+    def __init__(self, kind=COUNTERS, functions=False, sanitizers=()):
+        self.kind = kind
+        self.functions = functions
+        self.sanitizers = tuple(sorted(sanitizers))
 
+    @property
+    def name(self):
+        parts = ["func"] if self.functions else []
+        parts += [self.kind.name] if self.kind is not COUNTERS else []
+        return "+".join([*parts, *self.sanitizers]) or COUNTERS.name
+
+    def __eq__(self, other):
+        return self.name == other.name
+
+
+DEFAULT = Variant()
+# On the command line, and which part of a name each stands for.
+FLAGS = {**{kind.flag: kind.name for kind in KINDS if kind.flag}, "--func": "func",
+         **{"--" + sanitizer: sanitizer for sanitizer in SANITIZERS}}
+STORIES = {**{kind.name: kind.story for kind in KINDS}, "func": FUNCTIONS,
+           **{name: sanitizer.story for name, sanitizer in SANITIZERS.items()}}
+NAMES = ", ".join([*(kind.name for kind in KINDS), "func", *SANITIZERS])
+
+
+def named(name):
+    """The variant of this name; ValueError when there is none."""
+    kinds, functions, sanitizers = [], False, []
+    for part in name.split("+"):
+        kind = next((kind for kind in KINDS if kind.name == part), None)
+        if kind is not None:
+            kinds.append(kind)
+        elif part == "func":
+            functions = True
+        elif part in SANITIZERS:
+            sanitizers.append(part)
+        else:
+            raise ValueError(f"no instrumentation is called {part!r}; there are: {NAMES}, joined by +")
+    if len(kinds) > 1:
+        raise ValueError(f"{name}: {kinds[0].name} and {kinds[1].name} exclude each other")
+    return Variant(kinds[0] if kinds else COUNTERS, functions, sanitizers)
+
+
+# Above this, sweeping the counters of all edges costs more than keeping a journal.
+JOURNAL_PAYS_ABOVE = 250_000
 
 # Every object, whatever its instrumentation. Position-independent because some makefiles put -fPIC
 # into the very variable that a user's flags replace; line tables because findings name source lines.
 EVERY_OBJECT = ("-fPIC", "-gline-tables-only")
 
-COUNTERS = Variant(
-    "counters",
-    "flags say what was hit, 8-bit counters how often within a run; 3 to 12 % slower than plain",
-    ["-fsanitize-coverage=edge,inline-8bit-counters,inline-bool-flag,pc-table"],
-)
-
-GUARD = Variant(
-    "guard",
-    "a call per edge keeps a journal: resets cost what was touched; for more than 250,000 edges",
-    ["-fsanitize-coverage=edge,trace-pc-guard,pc-table"],
-)
-
-# Clang would turn these into loads, or into calls of another name, before the linker sees them.
-REDIRECTED = "memcmp bcmp strcmp strncmp strcasecmp strncasecmp strstr strcasestr memmem".split()
-
-COMPARISONS = Variant(
-    "comparisons",
-    "also logs what is compared, when it is asked; 2 to 4 times slower than plain, for the few runs that need it",
-    ["-fsanitize-coverage=edge,inline-8bit-counters,inline-bool-flag,pc-table,trace-cmp",
-     *(f"-fno-builtin-{name}" for name in REDIRECTED)],
-    objects=("hitmap_stub", "hitmap_comparisons"),
-    link=["-Wl,@" + stub.REDIRECTED],
-)
-
-DEFAULT = COUNTERS
-VARIANTS = {variant.name: variant for variant in (COUNTERS, GUARD, COMPARISONS)}
-
-# Above this, sweeping the counters of all edges costs more than keeping a journal by a call.
-GUARD_PAYS_ABOVE = 250_000
+# A program that is linked with coverage flags on the line would want a sanitizer's library, which
+# coverage does not need and which Debian packs apart.
+WITHOUT_SANITIZER = "-fno-sanitize-link-runtime"
 
 
 def compile_flags(variant):
     """Flags that come last on a command line that generates code."""
-    return [*EVERY_OBJECT, *variant.compile]
-
-
-# A program that is linked with coverage flags on the line would want a sanitizer's library, which
-# coverage does not need and which Debian packs apart.
-WITHOUT_SANITIZER = "-fno-sanitize-link-runtime"
+    level = "func" if variant.functions else "edge"
+    flags = [*EVERY_OBJECT, f"-fsanitize-coverage={level},{variant.kind.coverage}", *variant.kind.compile]
+    for sanitizer in variant.sanitizers:
+        flags += SANITIZERS[sanitizer].compile
+    return flags
 
 
 def link_flags(variant, clang):
@@ -66,5 +149,10 @@ def link_flags(variant, clang):
 
     The build-id is the library's identity on every machine; not every clang asks for one by itself.
     """
-    objects = [stub.compiled(clang, name) for name in variant.objects]
-    return [*objects, "-Wl,-T," + stub.SCRIPT, "-Wl,--build-id=sha1", *variant.link]
+    objects = [stub.compiled(clang, name) for name in variant.kind.objects]
+    flags = [*objects, "-Wl,-T," + stub.SCRIPT, "-Wl,--build-id=sha1", *variant.kind.link]
+    if variant.kind.lto:
+        flags.append("--ld-path=" + toolchain.lld(clang))
+    for sanitizer in variant.sanitizers:
+        flags += SANITIZERS[sanitizer].link
+    return flags

@@ -5,7 +5,9 @@
 
 Every argument goes to clang, except those that start with --hitmap-:
 
-    --hitmap-variant=guard   another instrumentation than the default (see `hitmap build --help`)
+    --hitmap-guard, --hitmap-lto, --hitmap-func, --hitmap-cmp, --hitmap-asan, --hitmap-ubsan
+                             another instrumentation than the default (see `hitmap flags --help`)
+    --hitmap-variant=NAME    the same by its name
     --hitmap-clang=PATH      this clang instead of the one that would be found
     --hitmap-add=FLAG        a flag after all others of a compilation
     --hitmap-root=DIR        paths in DIR, which is temporary, are recorded without it
@@ -35,15 +37,16 @@ def plan(words, cxx):
     options = Options()
     words = [word for word in words if not options.take(word)]
     command = arguments.read(words, cxx)
+    variant = options.variant
     clang = options.clang or toolchain.find()
     compile_flags = link_flags = []
     if command.compiles:
-        compile_flags = [*options.add, *variants.compile_flags(options.variant)]
+        compile_flags = [*options.add, *variants.compile_flags(variant)]
         if options.root:
             compile_flags += unrooted(options.root, [os.getcwd(), *command.words])
     if command.links:
-        link_flags = variants.link_flags(options.variant, clang)
-        if not any(word.startswith("-fsanitize=") for word in command.words):
+        link_flags = variants.link_flags(variant, clang)
+        if not any(word.startswith("-fsanitize=") for word in [*command.words, *link_flags]):
             link_flags.append(variants.WITHOUT_SANITIZER)
     if options.log:
         note(options.log, command)
@@ -55,9 +58,13 @@ class Options:
     """What the --hitmap- arguments say."""
 
     def __init__(self):
-        self.variant = variants.DEFAULT
+        self.parts = []             # of the variant's name
         self.clang = self.root = self.log = None
         self.add = []
+
+    @property
+    def variant(self):
+        return variants.named("+".join(self.parts)) if self.parts else variants.DEFAULT
 
     def take(self, word):
         """True when the word is ours."""
@@ -65,15 +72,16 @@ class Options:
             return False
         name, _, value = word[len("--hitmap-"):].partition("=")
         if name == "variant":
-            if value not in variants.VARIANTS:
-                raise ValueError(f"no instrumentation is called {value!r}; there are: {', '.join(variants.VARIANTS)}")
-            self.variant = variants.VARIANTS[value]
+            self.parts += value.split("+")
+        elif "--" + name in variants.FLAGS:
+            self.parts.append(variants.FLAGS["--" + name])
         elif name == "add":
             self.add.append(value)
         elif name in ("clang", "root", "log"):
             setattr(self, name, value)
         else:
-            raise ValueError(f"unknown option --hitmap-{name}; there are: variant, clang, add, root, log")
+            raise ValueError(f"unknown option --hitmap-{name}; there are: variant, clang, add, root, log, "
+                             + ", ".join(flag[2:] for flag in variants.FLAGS))
         return True
 
 
