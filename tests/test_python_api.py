@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
+import hitmap
 import pytest
 
 from campaign import Campaign
@@ -203,6 +205,21 @@ def test_a_library_that_was_there_before_hitmap_joins(python):
         coverage_only.run(b"1")
         assert cov.hits > before
     """)
+
+
+def test_a_shell_that_was_given_the_runtime_starts_python(built, tmp_path):
+    """Everything in between has the runtime too, and stays as it was."""
+    program = "import coverage_only; coverage_only.run(b'0'); import hitmap; print(hitmap.coverage().hits)"
+    hits = []
+    for preload in ({}, {"LD_PRELOAD": str(Path(hitmap.__file__).parent / "_rt" / "libhitmap_rt.so")}):
+        built.harness("coverage_only")
+        run = subprocess.run(
+            ["sh", "-c", 'ls / | grep -c . >/dev/null; exec sh -c \'"$0" "$@"\' "$0" "$@"', sys.executable, "-c", program],
+            env={**built.environment(), **preload}, cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+        assert (run.returncode, run.stderr) == (0, "")
+        hits.append(int(run.stdout))
+    assert hits[0] == hits[1] > 0
 
 
 def test_an_instrumented_library_works_without_hitmap(python):

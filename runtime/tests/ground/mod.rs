@@ -112,6 +112,27 @@ fn a_library_with_four_million_edges_counts_to_its_end() {
 }
 
 #[test]
+fn what_constructors_run_is_counted() {
+    let source = "
+static volatile int sink;
+void f0(void) { sink = 0; }
+__attribute__((constructor(102))) static void early(void) { sink = 1; }
+__attribute__((constructor)) static void late(void) { sink = 2; }
+";
+    check(source, &[], &[1, 2]);
+}
+
+#[test]
+fn guards_count_from_the_runtimes_coming_on() {
+    // What they touched before went nowhere; inline counters have it in the library's own memory.
+    let bench = Bench::new();
+    let lib = bench.library("a", &Build { coverage: &[GUARDS], ..Build::default() });
+    let mut all = vec![with("open", &lib), "call 0 3 1".into(), with("rt", &runtime())];
+    all.extend(script(["hits", "call 0 4 1", "hits", "call 0 3 1", "hits"]));
+    assert_eq!(bench.run(&all).numbers, [0, 1, 2]);
+}
+
+#[test]
 fn what_runs_while_the_process_ends_is_counted() {
     let source = "
 #include <stdlib.h>
