@@ -16,12 +16,15 @@ class Environment:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         self.python = os.path.join(folder, "bin", "python")
         self.site = self.ask("import sysconfig; print(sysconfig.get_path('platlib'))")
+        self.beside = os.path.join(folder, ".hitmap")
 
     def ask(self, code):
         return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
-    def build(self, *words):
-        """`hitmap build` in it, without the native half. Returns (exit code, output, messages)."""
+    def build(self, *words, comparisons=False):
+        """`hitmap build` in it, without the native half, and without the second build unless a test is
+        about that. Returns (exit code, output, messages)."""
+        words = words if comparisons or words[:1] == ("flags",) else [*words, "--no-comparisons"]
         start = ("import sys; parent = type(sys)('hitmap'); parent.__path__ = [sys.argv.pop(1)]; "
                  "sys.modules['hitmap'] = parent; from hitmap.build.__main__ import main; sys.exit(main())")
         package = os.path.dirname(os.path.dirname(hitmap.build.__file__))

@@ -10,6 +10,7 @@ What happens to a package, in order:
    (`toolchain` finds it).
 4. `elf` reads what came out. A wheel without a single instrumented library is refused before
    anything is installed; otherwise it is installed and its edges are told.
+5. The same happens once more for comparisons; `beside` keeps what came out next to the ordinary build.
 
 Nothing in this package imports hitmap's native half or anything outside the standard library, and
 `wrapper` with what it imports avoids even the slow parts of that: it starts once per source file.

@@ -7,13 +7,14 @@ import shlex
 import sys
 import traceback
 
-from . import installer, package, progress, stub, toolchain, variants
+from . import beside, installer, package, progress, stub, toolchain, variants
 
 OK, INTERNAL, USAGE, INTERRUPTED = 0, 3, 4, 2
 
 EXAMPLES = """\
 examples:
   hitmap build pytomlpp==1.1.0          from the package index, as source
+  hitmap build --asan pytomlpp==1.1.0   beside it, with AddressSanitizer
   hitmap build ./mylib                  a folder with a pyproject.toml or setup.py; it is only read
   hitmap build -O 1 ./mylib             quicker to compile, better tracebacks
   hitmap build --lto bigpackage         for more than 250,000 edges
@@ -67,18 +68,34 @@ def main(words=None):
 
 def build(words):
     parser = Parser("hitmap build", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES,
-                    description="Builds a Python package's C and C++ code with coverage and installs it here.")
-    parser.add_argument("what", metavar="PACKAGE[==VERSION] | PATH", help="a package, a folder or a source archive")
+                    description="Builds a Python package's C and C++ code with coverage and installs it here; a second "
+                    "build, which logs comparisons, is kept beside it for the engine.")
+    parser.add_argument("what", metavar="PACKAGE[==VERSION] | PATH", nargs="?", help="a package, a folder or a source archive")
+    parser.add_argument("--list", action="store_true", help="print the builds that are kept beside the ordinary ones")
     add_variant(parser)
     parser.add_argument("-O", dest="level", choices=list("0123gs"), help="optimisation level instead of the project's own")
     parser.add_argument("--no-asserts", dest="asserts", action="store_false",
                         help="leave assert() to the project; else it is kept, because each is an oracle (-UNDEBUG)")
+    parser.add_argument("--no-comparisons", dest="comparisons", action="store_false",
+                        help="leave out the second build, which logs what is compared, for the engine")
     parser.add_argument("--keep", metavar="DIR", help="keep source and objects in this folder")
     parser.add_argument("-v", "--verbose", action="store_true", help="show pip's and the compilers' output")
     asked = parser.parse_args(words)
+    if asked.list:
+        return show_kept()
+    if asked.what is None:
+        parser.error("the following arguments are required: PACKAGE[==VERSION] | PATH")
     status = progress.Progress()
-    request = package.Request(asked.what, variant_of(asked, parser), asked.level, asked.asserts, asked.keep, asked.verbose)
-    tell(package.build(request, status), request, status)
+    request = package.Request(asked.what, variant_of(asked, parser), asked.level, asked.asserts, asked.keep, asked.verbose,
+                              asked.comparisons)
+    tell(package.build(request, status).libraries, request, status)
+    return OK
+
+
+def show_kept():
+    for name in beside.kept():
+        for _, package_kept in beside.distributions(name):
+            print(f"{name:<12} {package_kept.metadata['Name']} {package_kept.version}   {beside.folder(name)}")
     return OK
 
 
@@ -127,9 +144,6 @@ def tell(libraries, request, status):
                    "another program than CC and CXX (-v shows the commands)")
     if others := package.outside(libraries):
         status.say(f"not covered, as they belong to the system: {', '.join(others)}")
-    total = sum(each.library.edges for each in libraries)
-    if total > variants.JOURNAL_PAYS_ABOVE and "trace-pc-guard" not in request.variant.kind.coverage:
-        status.say(f"{total:,} edges are many: --lto makes each run's cost independent of their number")
     if request.keep:
         status.say(f"source and objects are in {os.path.abspath(request.keep)}")
 

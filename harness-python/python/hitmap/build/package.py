@@ -9,11 +9,13 @@ import email
 import importlib
 import importlib.metadata
 import os
+import pathlib
 import re
+import shutil
 import tempfile
 import zipfile
 
-from . import elf, installer, shim, source, stub, toolchain, variants
+from . import beside, elf, installer, shim, source, stub, toolchain, variants
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
@@ -29,13 +31,14 @@ class Refused(Exception):
 class Request:
     """What is to be built, and how."""
 
-    def __init__(self, what, variant=variants.DEFAULT, level=None, asserts=True, keep=None, verbose=False):
+    def __init__(self, what, variant=variants.DEFAULT, level=None, asserts=True, keep=None, verbose=False, comparisons=True):
         self.what = what            # a requirement, a folder or an archive
         self.variant = variant
         self.level = level          # optimisation: "0" to "3", "g", "s"; None leaves the project's own
         self.asserts = asserts      # assert() stays in
         self.keep = keep            # a folder in which the build's files stay
         self.verbose = verbose
+        self.comparisons = comparisons  # make the comparison build, too
 
 
 class Instrumented:
@@ -47,19 +50,117 @@ class Instrumented:
         self.path = member          # where it was installed, once it is
 
 
+class Built:
+    """A wheel that came out of a build, with its libraries."""
+
+    def __init__(self, variant, wheel, libraries):
+        self.variant = variant
+        self.wheel = wheel
+        self.libraries = libraries
+        about = metadata(wheel)
+        self.name, self.version = about["Name"], about["Version"]
+
+    @property
+    def edges(self):
+        return sum(each.library.edges for each in self.libraries)
+
+
 def build(request, progress):
-    """Builds, checks, installs. Returns the libraries of the package; raises Refused or BuildFailed."""
+    """Builds, checks, installs. Returns what was asked for, and where it is; raises Refused or BuildFailed.
+
+    The ordinary build goes into site-packages, with a comparison build beside it. A build with a
+    sanitizer, or of comparisons alone, goes beside an ordinary build of the same version; when there
+    is none, one is made.
+    """
     clang = toolchain.find()
-    stub.compiled(clang)
+    variant = request.variant
     with workspace(request.keep) as root:
-        log = os.path.join(root, "compiled.log")
-        environ = environment(root, log, clang, request)
-        wheel = make_wheel(request, root, environ, progress, log)
-        libraries = read_wheel(wheel)
-        refuse_uninstrumented(libraries, log)
-        install(wheel, root, request, progress)
-        locate(libraries, metadata(wheel)["Name"])
-    return libraries
+        if variant.beside is None:
+            return ordinary(request, root, clang, progress, request.comparisons)
+        built = attempt(request, variant, root, clang, progress, folder=variant.beside)
+        put_beside(built, clang, progress)
+        if not installed(built.name, built.version):
+            progress.step("there is no ordinary build of this version: making one")
+            ordinary(request, root, clang, progress, request.comparisons and variant.beside != variants.COMPARISONS.beside)
+    return built
+
+
+def ordinary(request, root, clang, progress, comparisons):
+    """Builds and installs; keeps nothing beside it that would be of another version."""
+    built = best(request, root, clang, progress)
+    install(built, root, request, progress)
+    compared = comparisons and compare(request, root, clang, progress)
+    for name in beside.kept():
+        version = beside.version(name, built.name)
+        stale = name == variants.COMPARISONS.beside and not compared and request.variant.beside != name
+        if version is not None and (stale or version != built.version):
+            beside.drop(name, built.name)
+            progress.say(f"removed the older {name} build of {built.name}")
+    return built
+
+
+def best(request, root, clang, progress):
+    """The ordinary build: as asked, or by default with a journal if there are many edges."""
+    asked = request.variant if request.variant.beside is None else variants.DEFAULT
+    built = attempt(request, asked, root, clang, progress)
+    if asked != variants.DEFAULT or built.edges <= variants.JOURNAL_PAYS_ABOVE:
+        return built
+    for name in ("lto", "guard"):
+        progress.step(f"{built.edges:,} edges are many: building again with --{name}, by which a run's cost does not depend on "
+                      "their number")
+        try:
+            return attempt(request, variants.named(name), root, clang, progress, folder=name)
+        except (toolchain.NoClang, installer.BuildFailed, Refused) as error:
+            progress.say(f"--{name} does not work for this package: {error}")
+    return built
+
+
+def compare(request, root, clang, progress):
+    """The comparison build, which is worth having but not worth failing for. True when it is there."""
+    variant = variants.COMPARISONS
+    progress.step("building once more, for comparisons (--no-comparisons leaves it out)")
+    try:
+        put_beside(attempt(request, variant, root, clang, progress, folder=variant.beside), clang, progress)
+    except (installer.BuildFailed, Refused, OSError) as error:
+        progress.say(f"no comparison build: {error}. The ordinary one is installed; hitmap build --cmp -v {request.what} shows "
+                     "what went wrong")
+        return False
+    return True
+
+
+def attempt(request, variant, root, clang, progress, folder=None):
+    """One build, looked into and not installed; in a folder of its own below `root`, or in `root`."""
+    place = root if folder is None else os.path.join(root, f"beside-{folder}")
+    os.makedirs(place, exist_ok=True)
+    for name in variant.kind.objects:
+        stub.compiled(clang, name)
+    log = os.path.join(place, "compiled.log")
+    wheel = make_wheel(request, place, environment(place, log, clang, request, variant), os.path.join(root, "pip-cache"), progress,
+                       log)
+    libraries = read_wheel(wheel)
+    refuse_uninstrumented(libraries, log)
+    return Built(variant, wheel, libraries)
+
+
+def put_beside(built, clang, progress):
+    name = built.variant.beside
+    # The others come too late for a process that runs already.
+    preload = [toolchain.sanitizer_library(clang, "asan")] if "asan" in built.variant.sanitizers else []
+    top = beside.keep(built.wheel, name, built.name, preload)
+    for each in built.libraries:
+        each.path = os.path.join(top, *(beside.within(each.member) or [each.member]))
+    progress.step(f"kept beside the ordinary build: {top}")
+
+
+def installed(name, version):
+    """Whether this version is in site-packages, with coverage."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    libraries = [path for path in (str(file.locate()) for file in found.files or []) if path.endswith(".so") and os.path.isfile(path)]
+    read = [elf.read(pathlib.Path(path).read_bytes()) for path in libraries]
+    return found.version == version and any(library is not None and library.instrumented for library in read)
 
 
 @contextlib.contextmanager
@@ -75,9 +176,9 @@ def workspace(keep):
     yield os.path.realpath(keep)
 
 
-def environment(root, log, clang, request):
+def environment(root, log, clang, request, variant):
     """The environment of the build: our compilers first, everything temporary below `root`."""
-    options = [f"--hitmap-clang={clang}", f"--hitmap-variant={request.variant.name}",
+    options = [f"--hitmap-clang={clang}", f"--hitmap-variant={variant.name}",
                f"--hitmap-root={root}", f"--hitmap-log={log}"]
     if request.level is not None:
         options.append(f"--hitmap-add=-O{request.level}")
@@ -95,17 +196,20 @@ def environment(root, log, clang, request):
         SOURCE_DATE_EPOCH=environ.get("SOURCE_DATE_EPOCH", "315619200"), PYTHONHASHSEED="0",
         # scikit-build-core strips by default.
         SKBUILD_INSTALL_STRIP="false",
+        # Programs that the build itself runs may leak.
+        ASAN_OPTIONS="detect_leaks=0",
     )
     environ.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
     return environ
 
 
-def make_wheel(request, root, environ, progress, log):
+def make_wheel(request, root, environ, cache, progress, log):
     """Path of the wheel that pip built. Build requirements come by pip's own isolation."""
     wheels = os.path.join(root, "wheel")
     arguments = ["wheel", "--no-deps", "--wheel-dir", wheels, "--verbose",
-                 # pip's cache would hand out an ordinary wheel, or keep ours for ordinary installs.
-                 "--no-cache-dir"]
+                 # pip's own cache would hand out an ordinary wheel, or keep ours for ordinary
+                 # installs. In this one are the downloads that the next build needs again.
+                 "--cache-dir", cache]
     if request.keep is not None:
         arguments.append("--no-clean")
     if is_path(request.what):
@@ -122,6 +226,7 @@ def make_wheel(request, root, environ, progress, log):
 
     installer.run(arguments, environ, root, f"{request.what} does not build", request.verbose, watch)
     seen.read()
+    shutil.rmtree(os.path.join(cache, "wheels"), ignore_errors=True)
     progress.step(f"built: {seen.compiled} files compiled, {seen.linked} linked")
     made = [name for name in os.listdir(wheels) if name.endswith(".whl")]
     return os.path.join(wheels, made[0])
@@ -210,14 +315,16 @@ def refuse_uninstrumented(libraries, log):
                   "named __sancov_* when it linked or stripped")
 
 
-def install(wheel, root, request, progress):
+def install(built, root, request, progress):
     """Installs the wheel over what is there, then what it needs to run, where that is missing."""
+    wheel = built.wheel
     progress.step(f"installing {os.path.basename(wheel)}")
     environ = dict(os.environ)
     installer.run(["install", "--no-deps", "--force-reinstall", "--no-cache-dir", wheel], environ, root,
             f"{os.path.basename(wheel)} was built but could not be installed", request.verbose)
     if needs_others(wheel):
         installer.run(["install", wheel], environ, root, "what the package needs to run could not be installed", request.verbose)
+    locate(built.libraries, built.name)
 
 
 def metadata(wheel):

@@ -4,6 +4,8 @@ A **variant** is one kind of instrumentation, and what goes with it: `guard`, `f
 Its name is its parts joined by `+`, in any order.
 """
 
+import os
+
 from . import stub, toolchain
 
 # Clang would turn these into loads, or into calls of another name, before the linker sees them.
@@ -40,14 +42,14 @@ LTO = Kind(
     "trace-pc-guard,pc-table",
     compile=["-flto=thin"], objects=("hitmap_stub", "hitmap_live"), link=["-flto=thin"], lto=True,
 )
-COMPARISONS = Kind(
+LOGGED = Kind(
     "comparisons", "--cmp", "also logs what is compared, when it is asked; 2 to 4 times slower than plain, for the few runs "
     "that need it",
     "inline-8bit-counters,inline-bool-flag,pc-table,trace-cmp",
     compile=[f"-fno-builtin-{name}" for name in REDIRECTED],
     objects=("hitmap_stub", "hitmap_comparisons"), link=["-Wl,@" + stub.REDIRECTED],
 )
-KINDS = (COUNTERS, GUARD, LTO, COMPARISONS)
+KINDS = (COUNTERS, GUARD, LTO, LOGGED)
 
 
 class Sanitizer:
@@ -92,11 +94,19 @@ class Variant:
         parts += [self.kind.name] if self.kind is not COUNTERS else []
         return "+".join([*parts, *self.sanitizers]) or COUNTERS.name
 
+    @property
+    def beside(self):
+        """The folder under .hitmap/ that its builds are kept in; None: site-packages."""
+        if self.sanitizers:
+            return self.sanitizers[0]
+        return COMPARISONS.name if self.kind is LOGGED else None
+
     def __eq__(self, other):
         return self.name == other.name
 
 
 DEFAULT = Variant()
+COMPARISONS = Variant(LOGGED)
 # On the command line, and which part of a name each stands for.
 FLAGS = {**{kind.flag: kind.name for kind in KINDS if kind.flag}, "--func": "func",
          **{"--" + sanitizer: sanitizer for sanitizer in SANITIZERS}}
@@ -154,5 +164,7 @@ def link_flags(variant, clang):
     if variant.kind.lto:
         flags.append("--ld-path=" + toolchain.lld(clang))
     for sanitizer in variant.sanitizers:
-        flags += SANITIZERS[sanitizer].link
+        library = toolchain.sanitizer_library(clang, SANITIZERS[sanitizer].library)
+        # By this path programs find it that the build itself runs.
+        flags += [*SANITIZERS[sanitizer].link, "-Wl,-rpath," + os.path.dirname(library)]
     return flags
