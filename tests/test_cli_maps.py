@@ -12,7 +12,7 @@ import hitmap
 import pytest
 from hitmap.build import toolchain
 
-from campaign import contents, until
+from campaign import Hitmap, contents, until
 from puzzles import puzzle
 from puzzles.build import compiled
 from test_bad_input import check_refusal
@@ -275,6 +275,36 @@ def test_run_counts_functions_of_a_real_program(hitmap_, name, tmp_path):
     ended = hitmap_("run", "--name", name, "--", "./three")
     assert ended.code == 3
     assert "hitmap: 2 of 8,388,608 bits" in ended.err, "main and one, and not two"
+
+
+@pytest.mark.parametrize("variant", ["func+guard", "guard", "func+lto"])
+def test_an_extension_sets_bits_that_another_process_reads_live(hitmap_, built, name, tmp_path, variant):
+    compiled(
+        puzzle.FOLDER / "coverage_only.cpp", tmp_path / built.module("coverage_only").name,
+        f"--hitmap-variant={variant}",
+    )  # fmt: skip
+    program = (
+        "import hitmap, coverage_only, signal\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: (coverage_only.run(b'0'), open('ran', 'w')))\n"
+        "open('imported', 'w')\nwhile True: signal.pause()"
+    )
+    environment = {**built.environment(), "PYTHONPATH": str(tmp_path)}
+    hitmap_ = Hitmap(tmp_path, environment)
+
+    def bits() -> int:
+        return int.from_bytes((SHM / name.lstrip("/")).read_bytes(), "little").bit_count()
+
+    with hitmap_.start("run", "--name", name, "--", sys.executable, "-c", program) as running:
+        until((tmp_path / "imported").exists, "the import")
+        assert bits() == 1, "PyInit_coverage_only"
+        (python,) = [pid for pid in running.alive() if pid != running.process.pid]
+        os.kill(python, signal.SIGUSR1)
+        until((tmp_path / "ran").exists, "the call")
+        functions = bits()
+        assert functions > 1
+        os.kill(python, signal.SIGTERM)
+        ended = running.end()
+    assert f"hitmap: {functions} of 8,388,608 bits" in ended.err
 
 
 def test_watch_writes_until_the_object_is_gone(hitmap_, name, tmp_path):
