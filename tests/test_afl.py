@@ -1,5 +1,6 @@
 """A worker serves AFL++, and LibAFL's executor, as their own targets do."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,8 @@ import pytest
 from afl import Fuzzer
 from campaign import PATIENCE
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples/afl-fuzz"
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "examples/afl-fuzz"
 CRASH = b"maze!\x07"
 # A harness that ends as its first byte says; what is new to it goes through the puzzle.
 HARNESS = """\
@@ -318,3 +320,41 @@ def test_afl_cmin_afl_tmin_and_afl_showmap_work(example, campaign):
         code, said = tool("afl-showmap", "-o", name, cwd=example, stdin=stdin)
         assert (code == 2) == dies, said
         assert len((example / name).read_text().splitlines()) > 1
+
+
+# ---- LibAFL ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def embed_forkserver():
+    """The example's program."""
+    build = ["cargo", "build", "--quiet", "--locked", "-p", "embed-forkserver", "--message-format=json"]
+    run = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    [program] = [path for line in run.stdout.splitlines() if (path := json.loads(line).get("executable"))]
+    return program
+
+
+@pytest.mark.parametrize("version", ["old", "one"])
+def test_libafls_executor_sees_coverage_grow_and_finds_the_bug(embed_forkserver, example, tmp_path, version):
+    environment = {**afl_environment(), **({"AFL_OLD_FORKSERVER": "1"} if version == "old" else {})}
+    run = subprocess.run(
+        [embed_forkserver, sys.executable, "icon_harness.py", "seeds", tmp_path / "crashes", "100000"],
+        cwd=example, env=environment, capture_output=True, text=True, errors="replace", timeout=PATIENCE,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    *grown, last = run.stdout.splitlines()
+    edges = [int(line.split()[-2]) for line in grown]
+    assert len(edges) > 3 and edges == sorted(edges) and edges[0] < edges[-1]
+    assert " 1 crashes" in last
+    [crash, *_] = [path for path in (tmp_path / "crashes").iterdir() if not path.name.startswith(".")]
+    assert crash.read_bytes()[:3] == b"ICO"
+    assert "Segmentation fault" in run.stderr
+
+
+def test_libafls_executor_reports_a_worker_that_cannot_start(embed_forkserver, example, tmp_path):
+    run = subprocess.run(
+        [embed_forkserver, sys.executable, "no_harness.py", "seeds", tmp_path / "crashes", "1"],
+        cwd=example, env=afl_environment(), capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "no_harness.py: no such file" in run.stderr

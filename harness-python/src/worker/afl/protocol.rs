@@ -4,7 +4,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What the fuzzer writes to; the next descriptor is what it reads from.
 const CONTROL: RawFd = 198;
@@ -29,10 +30,11 @@ pub enum Version {
     One,
 }
 
-/// Both pipes to the fuzzer.
+/// Both pipes to the fuzzer. Dropping them leaves them open until the process ends: a fuzzer that sees
+/// them closed may kill it before it has said what is wrong.
 pub struct Pipes {
-    control: File,
-    status: File,
+    control: ManuallyDrop<File>,
+    status: ManuallyDrop<File>,
 }
 
 impl Pipes {
@@ -45,8 +47,14 @@ impl Pipes {
             }
         }
         // SAFETY: both are open, and the fuzzer opened them for whoever speaks its protocol.
-        let own = |fd| File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        let own = |fd| ManuallyDrop::new(File::from(unsafe { OwnedFd::from_raw_fd(fd) }));
         Some(Pipes { control: own(CONTROL), status: own(STATUS) })
+    }
+
+    /// Closes them, as a child does.
+    pub fn close(self) {
+        drop(ManuallyDrop::into_inner(self.control));
+        drop(ManuallyDrop::into_inner(self.status));
     }
 
     /// Greets the fuzzer: how large the map is, and whether inputs may come in shared memory. Gives
@@ -111,7 +119,7 @@ impl Pipes {
 
     /// A descriptor that hangs up when the fuzzer is gone.
     pub fn fuzzer(&self) -> BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.control)
+        self.control.as_fd()
     }
 }
 

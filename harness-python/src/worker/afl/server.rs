@@ -166,7 +166,9 @@ impl<'a, 'py> Server<'a, 'py> {
         let pid: i32 = self.host.call_method0(intern!(self.py, "fork"))?.extract()?;
         if pid == 0 {
             // The server alone speaks there, and the fuzzer must see the end of it when the server dies.
-            self.pipes = None;
+            if let Some(pipes) = self.pipes.take() {
+                pipes.close();
+            }
             self.child.live(self.py, wake, done, server);
         }
         Ok(Live { forked: Forked::new(pid)?, wake, done, runs: 0 })
