@@ -24,7 +24,7 @@ extern "C" {
 #define HITMAP_E_EMPTY (-1)    /* pop without push */
 #define HITMAP_E_SIZE (-2)     /* a length does not match what the map has */
 #define HITMAP_E_ATTACH (-3)   /* the descriptor is not the region that was named */
-#define HITMAP_E_MEMORY (-4)   /* the system refused memory */
+#define HITMAP_E_MEMORY (-4)   /* the system refused memory, or the runtime failed inside */
 #define HITMAP_E_BUILD (-5)    /* coverage of a library, or of a build of one, that is not counted here */
 
 /* One instrumented library. */
@@ -40,20 +40,25 @@ struct hitmap_module {
   char path[1024];        /* the file it was loaded from, NUL-terminated */
 };
 
-/* HITMAP_ABI_VERSION of the library. */
+/* HITMAP_ABI_VERSION of the library that is loaded. A program that was compiled for a larger one
+ * cannot use it; for a smaller one it can, as functions and fields are only ever appended. */
 uint32_t hitmap_version(void);
-/* Makes a map for up to `edges` edges that other processes can attach: a memory file, its descriptor
- * closed on exec. Writes the token that names it; returns the descriptor, HITMAP_E_SIZE when edges is
- * 0 or token null, or HITMAP_E_MEMORY. Nothing counts there until hitmap_attach. Each library takes a
- * multiple of 4096 edges. */
+
+/* Makes a map that other processes can attach: a memory file. `edges` is how many edges it holds;
+ * each library takes a multiple of 4096. Writes the token that names the map. Returns a descriptor (0
+ * or more), which is closed on exec and is the caller's to close; HITMAP_E_SIZE when edges is 0 or
+ * token is null; HITMAP_E_MEMORY. Nothing counts there until hitmap_attach. */
 int hitmap_create(uint32_t edges, uint64_t *token);
-/* Joins the region behind a descriptor (the token names it); counts so far move along. To be called
- * while no other thread runs instrumented code, as right after a fork. HITMAP_E_ATTACH when the
- * descriptor is closed, or is not that region. Children that are forked later count there too. */
+/* Joins the map behind a descriptor, which may be closed afterwards; what was counted so far moves
+ * along. To be called while no other thread runs instrumented code, as right after a fork. Children
+ * that are forked later count there too. HITMAP_OK, also when the process is there already;
+ * HITMAP_E_ATTACH when the descriptor is closed or is not the map of that token, and HITMAP_E_MEMORY:
+ * then nothing changes. */
 int hitmap_attach(int fd, uint64_t token);
-/* Edges known now; grows when an instrumented library is loaded. */
+
+/* How many edges are known now; grows when an instrumented library is loaded. */
 uint64_t hitmap_total(void);
-/* Edges hit since the last reset, push or restore. */
+/* How many edges were hit since the last reset, push or restore. */
 uint64_t hitmap_hits(void);
 /* Forgets all hits of this process's view; views that were put aside stay. */
 void hitmap_reset(void);
@@ -62,25 +67,29 @@ int hitmap_push(void);
 /* Merges the view that was put aside last into the current one. HITMAP_OK; HITMAP_E_EMPTY when there
  * is none, and then nothing changes. */
 int hitmap_pop(void);
-/* Copies min(len, total) classes, one byte an edge; returns total. `classes` may be null. */
+
+/* Copies the view: min(len, total) classes, one byte an edge. Returns the total, in edges, whatever
+ * len is. `classes` may be null, and then nothing is copied. */
 size_t hitmap_copy(uint8_t *classes, size_t len);
-/* Replaces the view by `len` classes; missing edges are not hit. HITMAP_E_SIZE, and nothing changes,
- * when len exceeds total. */
+/* Replaces the view by `len` classes, one byte an edge; edges from len on are not hit. HITMAP_OK;
+ * HITMAP_E_SIZE when len exceeds the total, or classes is null and len is not 0, and then nothing
+ * changes. */
 int hitmap_restore(const uint8_t *classes, size_t len);
-/* Merges into the view, the larger class of each edge; len as for restore. */
+/* Merges `len` classes into the view: the larger one of each edge stays. Errors as for restore. */
 int hitmap_merge(const uint8_t *classes, size_t len);
-/* Writes the view as bytes that another process of the same libraries can merge. Returns how many
- * bytes that takes; writes nothing when it is more than len, or bytes is null. */
+/* Writes the view, with the identities of its libraries, as bytes that another process can merge.
+ * Returns how many bytes that takes; writes nothing when it is more than len, or bytes is null. */
 size_t hitmap_serialize(uint8_t *bytes, size_t len);
-/* Merges what another process serialized, whatever order it loaded its libraries in. All of it or
- * nothing: HITMAP_E_SIZE when the bytes are damaged, cut or something else, HITMAP_E_BUILD when they
- * speak of a library that is not counted here. */
+/* Merges the `len` bytes that another process serialized, whatever order it loaded its libraries in.
+ * HITMAP_OK; HITMAP_E_SIZE when the bytes are null, damaged, cut or something else; HITMAP_E_BUILD when
+ * they speak of a library that is not counted here. On an error nothing changes. */
 int hitmap_deserialize(const uint8_t *bytes, size_t len);
-/* Fills up to max modules, in the order of their edges; returns how many there are. `out` may be
- * null. */
+/* Fills up to `max` entries of `out`, which may be null, in the order of their edges; returns how many
+ * libraries there are. */
 size_t hitmap_modules(struct hitmap_module *out, size_t max);
-/* Carries counters that could not be moved onto the region over into it; cheap when there are
- * none. A worker calls it after each input. */
+
+/* Carries counters that could not be moved onto the map over into it; cheap when there are none. A
+ * process that others watch calls it after each piece of work, and before it ends. */
 void hitmap_gather(void);
 
 #ifdef __cplusplus

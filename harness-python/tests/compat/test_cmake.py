@@ -168,6 +168,25 @@ def test_the_cpp_example_tells_what_is_new(cmake):
     assert len(printed[4].rpartition(":")[2].split()) == total - hits and len(printed) == 5
 
 
+def test_the_cpp_example_surveys_children_that_die_and_carries_coverage_over(cmake, tmp_path):
+    built, saved = cmake(EXAMPLES / "cpp-coverage", CONFIG), tmp_path / "saved"
+
+    def survey(*expressions):
+        *lines, last = run(built / "survey", saved, *expressions).stdout.splitlines()
+        own, united, total = map(int, re.match(r"(\d+) in this run, (\d+) with earlier ones, of (\d+) edges", last).groups())
+        return [int(line.split()[0]) for line in lines], [line.endswith(", killed") for line in lines], own, united, total
+
+    new, killed, own, united, total = survey("1+2", "2*3", "2*(3", "1+2")
+    assert killed == [False, False, True, False] and new[0] > 0 and new[2] > 0, "what a child covered outlives it"
+    assert new[3] == 0 and own == united == sum(new) < total
+    assert survey("1")[3:] == (united, total), "nothing that was saved is lost"
+    after = survey("4-1")
+    assert after[2] < after[3] > united
+    saved.write_bytes(b"something else")
+    refused = subprocess.run([built / "survey", saved, "1"], capture_output=True, text=True)
+    assert refused.returncode == 1 and "hitmap says -2" in refused.stderr
+
+
 def test_the_multiprocessing_example_carries_coverage_over(cmake):
     built = cmake(EXAMPLES / "memcov-multiprocessing", CONFIG)
     folder = EXAMPLES / "memcov-multiprocessing"
