@@ -65,12 +65,12 @@ class Builder(ABC):
         """Whether the peer was changed since, so that targets must be built again."""
         return False
 
-    def build_file(self, target: Target, source: Path, built: Path) -> None:
+    def build_file(self, target: Target, source: Path, built: Path, *more: str) -> None:
         tools = self.compilers(target)
         module = built / f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}"
         includes = [f"-I{sysconfig.get_path('include')}", f"-I{pybind11.get_include()}"]
         flags = ["-O3", "-DNDEBUG", "-g", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden"]
-        command = [*shlex.split(tools["CXX"]), *shlex.split(tools.get("CXXFLAGS", "")), *flags, *includes]
+        command = [*shlex.split(tools["CXX"]), *shlex.split(tools.get("CXXFLAGS", "")), *flags, *includes, *more]
         called([*command, source, "-o", module], os.environ)
 
     def build_package(self, target: Target, built: Path) -> None:

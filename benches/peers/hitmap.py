@@ -52,6 +52,13 @@ class Hitmap(Peer):
     def build_package(self, target: Target, built: Path) -> None:
         called([self.bin(target) / "hitmap", "build", *target.hitmap_build, str(target.package)], os.environ)
 
+    def build_file(self, target: Target, source: Path, built: Path) -> None:
+        """Twice, as `hitmap build` does it."""
+        super().build_file(target, source, built)
+        compared = built / ".hitmap" / "comparisons"
+        compared.mkdir(parents=True)
+        super().build_file(target, source, compared, "--hitmap-variant=comparisons")
+
     def command(self, target: Target, seed: int, folder: Path) -> Command:
         argv = [self.bin(target) / "hitmap", "fuzz", target.folder / "hitmap_harness.py", "-i", target.seeds]
         options = ["-o", "out", "-j", "1", "--max-len", "4096", "--seed", str(seed), *target.hitmap_fuzz]

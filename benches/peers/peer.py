@@ -62,7 +62,7 @@ class Peer(Builder, Side):
     ) -> Run:
         """One campaign, until `enough` says so of the CPU seconds so far, or it ends by itself."""
         command = self.command(target, seed, folder)
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "BENCH_FUNCTION": target.function}
         environment["PYTHONPATH"] = os.pathsep.join(map(str, [self.built(target), target.folder]))
         log = folder / "log"
         usage = cpu.measure(

@@ -3,6 +3,7 @@
 from cost.builds import HAMMER, JSON, RE2
 from peers import PEERS
 from peers.peer import Peer
+from rows.bugs import Bug
 from rows.cost import Cost
 from rows.coverage import Coverage
 from rows.maps import MAPS
@@ -10,6 +11,17 @@ from rows.reset import Reset
 from rows.row import Row
 from rows.throughput import Throughput
 from targets import TARGETS
+
+# What is planted in `targets/bugs`, and who tries to find it besides hitmap: those who have a chance.
+BUGS = [
+    ("nested", "six nested byte compares", ["atheris"]),
+    ("magic", "a number of 32 bits", ["atheris"]),
+    ("sealed", "four letters and an FNV checksum of the rest", []),
+    ("text", "a word by strcmp, no dictionary", ["atheris"]),
+    ("word", "a word by std::string's ==, no dictionary", ["atheris"]),
+    ("choice", "a switch over constants of 64 bits", ["atheris"]),
+    ("length", "a field that is the length of the rest", []),
+]
 
 
 def named(*names: str) -> list[Peer]:
@@ -29,6 +41,7 @@ def rows() -> list[Row]:
             Coverage(TARGETS[name], named("hitmap", coverage.get(name, "atheris")))
             for name in ("ujson", "rapidjson", "pytomlpp", "msgpack", "cmarkgfm")
         ],
+        *[Bug(name, about, TARGETS["bugs"], named("hitmap", *peers)) for name, about, peers in BUGS],
         *MAPS,
     ]
 

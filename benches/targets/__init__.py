@@ -13,12 +13,14 @@ from pathlib import Path
 class Target:
     """A target; `package` is a requirement on PyPI, or `None` when the folder has the source, `<name>.cpp`.
 
-    The last two are options of hitmap's own commands.
+    `function` tells a target that has several what to call: its harnesses read it from `BENCH_FUNCTION`. The last two
+    are options of hitmap's own commands.
     """
 
     name: str
     about: str
     package: str | None = None
+    function: str = ""
     hitmap_build: tuple[str, ...] = ()
     hitmap_fuzz: tuple[str, ...] = ()
 
@@ -39,6 +41,7 @@ TARGETS = {
         Target("rapidjson", "python-rapidjson 1.25, loads", "python-rapidjson==1.25"),
         Target("pytomlpp", "pytomlpp 1.1.0, loads", "pytomlpp==1.1.0"),
         Target("msgpack", "msgpack 1.2.4, unpackb and packb", "msgpack==1.2.4"),
+        Target("bugs", "bugs behind compares"),
         Target("cmarkgfm", "cmarkgfm 2025.10.22, GitHub's Markdown to HTML", "cmarkgfm==2025.10.22"),
     ]
 }
