@@ -116,6 +116,16 @@ def test_an_exception_costs_no_child_and_a_crash_costs_one(fuzzer):
     assert pids[0] == pids[1] == pids[2] == pids[3] != pids[4]
 
 
+def test_a_child_makes_room_for_the_next_after_ten_thousand_inputs(fuzzer):
+    one = fuzzer()
+    pids = set()
+    for _ in range(10_001):
+        pids.add(one.begin(b"maz....."))
+        assert one.hear() == 0
+    assert len(pids) == 2
+    assert len(one.touched()) > 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_hang_ends_when_the_fuzzer_kills_it(fuzzer, number):
     one = fuzzer()
@@ -286,7 +296,7 @@ def tool(name, *arguments, cwd, stdin=b""):
 @pytest.fixture(scope="module")
 def campaign(example):
     """What afl-fuzz makes of the example, with a fixed seed and a budget in executions."""
-    code, said = tool("afl-fuzz", "-i", "seeds", "-o", "out", "-s", 1, "-t", 1000, "-E", 50_000, cwd=example)
+    code, said = tool("afl-fuzz", "-i", "seeds", "-o", "out", "-s", 1, "-t", 10_000, "-E", 50_000, cwd=example)
     assert code == 0, said
     return example / "out/default"
 
