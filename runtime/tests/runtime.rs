@@ -113,6 +113,31 @@ fn thin_lto_leaves_no_call_of_the_guards_callback() {
 }
 
 #[test]
+fn code_that_gcc_instruments_is_counted_by_its_addresses() {
+    let bench = Bench::new();
+    let (source, object, out) = (bench.at("gcc", "c"), bench.at("gcc", "o"), bench.at("gcc", "so"));
+    let functions: String = (0..10).map(|i| format!("void f{i}(void) {{ sink = {i}; }}\n")).collect();
+    std::fs::write(&source, format!("static volatile int sink;\n{functions}")).unwrap();
+    ok(Command::new("gcc")
+        .args(["-O1", "-fPIC", "-c", "-fsanitize-coverage=trace-pc"])
+        .arg(&source)
+        .arg("-o")
+        .arg(&object));
+    let (folder, stub) = (stub_folder(), bench.at("hitmap_gcc", "o"));
+    let mut cc = Command::new("gcc");
+    cc.args(["-O2", "-fPIC", "-Wall", "-Wextra", "-Werror", "-c"]).arg(folder.join("hitmap_gcc.c"));
+    ok(cc.arg("-o").arg(&stub));
+    let mut link = Command::new("gcc");
+    link.arg("-shared").arg(object).arg(bench.stub_object()).arg(stub).arg("-Wl,--build-id=sha1");
+    ok(link.args(["isolate.ld", "gcc.ld"].map(|name| with_path("-Wl,-T,", &folder.join(name)))).arg("-o").arg(&out));
+    let mut all = vec![with("rt", &runtime()), with("open", &out)];
+    all.extend(script(["hits", "call 0 3 300", "call 0 9 1", "hits", "call 0 3 1", "hits", "modules"]));
+    let ran = bench.run(&all);
+    assert_eq!((&ran.numbers[..], ran.stderr.as_str()), (&[0, 2, 2, 1][..], ""));
+    assert_eq!(bench.run(&[with("open", &out), "call 0 3 300".into()]).stderr, "");
+}
+
+#[test]
 fn every_instrumentation_in_one_process() {
     let bench = Bench::new();
     let func = "-fsanitize-coverage=func,inline-8bit-counters,inline-bool-flag,pc-table";

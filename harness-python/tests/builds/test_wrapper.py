@@ -100,7 +100,7 @@ def test_probes_answer_as_clang_does(tmp_path, compilers):
         assert (ours.returncode, ours.stdout) == (0, clangs.stdout)
 
 
-@pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"]])
+@pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"], ["--gcc"]])
 def test_the_printed_flags_work_without_the_wrapper(tmp_path, capsys, words):
     assert main(["flags", *words]) == 0
     both = capsys.readouterr().out.splitlines()
@@ -113,8 +113,8 @@ def test_the_printed_flags_work_without_the_wrapper(tmp_path, capsys, words):
     told = json.loads(capsys.readouterr().out)
     assert [shlex.join(told[which]) for which in ("compile", "link")] == both
     (tmp_path / "a.c").write_text(SOURCE)
-    run(told["clang"], *told["compile"], "-c", "a.c", folder=tmp_path)
-    done = run(told["clang"], "-shared", "a.o", *told["link"], "-o", "a.so", folder=tmp_path)
+    run(told["compiler"], *told["compile"], "-c", "a.c", folder=tmp_path)
+    done = run(told["compiler"], "-shared", "a.o", *told["link"], "-o", "a.so", folder=tmp_path)
     assert (done.returncode, done.stderr, library(tmp_path / "a.so").instrumented) == (0, "", True)
 
 
@@ -128,9 +128,10 @@ def test_the_wrappers_take_the_same_choices(tmp_path):
 
 
 def test_choices_that_exclude_each_other_are_refused(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["flags", "--guard", "--lto"])
-    assert ended.value.code == 4 and "exclude each other" in capsys.readouterr().err
+    for words, says in [(["--guard", "--lto"], "exclude each other"), (["--gcc", "--func"], "joins no other")]:
+        with pytest.raises(SystemExit) as ended:
+            main(["flags", *words])
+        assert ended.value.code == 4 and says in capsys.readouterr().err
     with pytest.raises(ValueError, match="exclude each other"):
         wrapper.plan(["--hitmap-guard", "--hitmap-cmp", "-c", "a.c"], False)
 

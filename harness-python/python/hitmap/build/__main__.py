@@ -101,19 +101,27 @@ def show_kept():
 
 def flags(words):
     parser = Parser("hitmap flags", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=FLAGS_EXAMPLES,
-                    description="Prints the flags that give clang's output coverage, for any build system: one line for "
+                    description="Prints the flags that give a compiler's output coverage, for any build system: one line for "
                     "compiling, one for linking.")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--compile", action="store_true", help="only those for each C or C++ file")
     which.add_argument("--link", action="store_true", help="only those for each shared library and executable")
-    parser.add_argument("--json", action="store_true", help="both as lists of words, with clang's path")
+    parser.add_argument("--json", action="store_true", help="both as lists of words, with the path of the compiler that they are for")
     add_variant(parser)
+    parser.add_argument("--gcc", action="store_true", help=variants.GCC_STORY)
     asked = parser.parse_args(words)
-    variant, clang = variant_of(asked, parser), toolchain.find()
-    compile_flags = variants.compile_flags(variant) if not asked.link or asked.json else []
-    link_flags = variants.link_flags(variant, clang) if not asked.compile or asked.json else []
+    variant = variant_of(asked, parser)
+    if asked.gcc and asked.parts:
+        parser.error("--gcc joins no other instrumentation")
+    compiler = toolchain.gcc() if asked.gcc else toolchain.find()
+    compile_flags, link_flags = [], []
+    if not asked.link or asked.json:
+        compile_flags = variants.GCC_COMPILE if asked.gcc else variants.compile_flags(variant)
+    if not asked.compile or asked.json:
+        link_flags = variants.gcc_link_flags(compiler) if asked.gcc else variants.link_flags(variant, compiler)
     if asked.json:
-        print(json.dumps({"variant": variant.name, "clang": clang, "compile": compile_flags, "link": link_flags}))
+        name = "gcc" if asked.gcc else variant.name
+        print(json.dumps({"variant": name, "compiler": compiler, "compile": compile_flags, "link": link_flags}))
     else:
         for line in filter(None, (compile_flags, link_flags)):
             print(shlex.join(line))

@@ -20,7 +20,7 @@ from . import beside, elf, installer, shim, source, stub, toolchain, variants
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 # Libraries of the system that every extension may need; their code is not what is fuzzed.
-BASE = re.compile(r"(lib(c|m|dl|rt|util|pthread|stdc\+\+|gcc_s|c\+\+|c\+\+abi|atomic|hitmap_rt|python[\d.]+\w*)"
+BASE = re.compile(r"(lib(c|m|dl|rt|util|pthread|stdc\+\+|gcc_s|clang_rt[\w.-]*|c\+\+|c\+\+abi|atomic|hitmap_rt|python[\d.]+\w*)"
                   r"|ld-[\w-]+)\.so")
 
 

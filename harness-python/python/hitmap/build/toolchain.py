@@ -44,6 +44,16 @@ def find(environ=os.environ):
     )
 
 
+def gcc(environ=os.environ):
+    """The GCC to use: the one that CC names, else `gcc`."""
+    wished = environ.get("CC", "")
+    name = wished if "gcc" in os.path.basename(wished) else "gcc"
+    found = on_path(name, environ.get("PATH", os.defpath))
+    if found is None:
+        raise NoClang(f"{name} is not there; install it: apt-get install gcc")
+    return found
+
+
 def lld(clang, environ=os.environ):
     """The linker that reads this clang's bitcode: the one beside it, else the one of its version."""
     real = os.path.realpath(clang)

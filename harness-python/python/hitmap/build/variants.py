@@ -51,6 +51,12 @@ LOGGED = Kind(
 )
 KINDS = (COUNTERS, GUARD, LTO, LOGGED)
 
+# GCC has one instrumentation, without edges and without a place for each. Only `hitmap flags` offers
+# it: the wrappers and `hitmap build` are clang.
+GCC_COMPILE = ("-fPIC", "-g1", "-fsanitize-coverage=trace-pc")
+GCC_OBJECTS = ("hitmap_stub", "hitmap_gcc")
+GCC_STORY = "for GCC, which calls back at each block; about 3 times slower than plain; joins nothing else"
+
 
 class Sanitizer:
     """What finds more in the library than a crash would show, beside any kind of coverage."""
@@ -152,6 +158,12 @@ def compile_flags(variant):
     for sanitizer in variant.sanitizers:
         flags += SANITIZERS[sanitizer].compile
     return flags
+
+
+def gcc_link_flags(gcc):
+    """Flags that come last where GCC links a shared library or an executable, by GNU ld."""
+    objects = [stub.compiled(gcc, name) for name in GCC_OBJECTS]
+    return [*objects, "-Wl,-T," + stub.SCRIPT, "-Wl,-T," + stub.GCC_SCRIPT, "-Wl,--build-id=sha1"]
 
 
 def link_flags(variant, clang):
