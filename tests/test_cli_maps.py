@@ -355,3 +355,125 @@ def test_watch_refuses_another_size(hitmap_, name):
     check_refusal(hitmap_("watch", "--name", name, "--size", 16), (name, "8 bytes, not 16"))
     check_refusal(hitmap_("watch", "--name", "/a/b"), ("/a/b",))
     (SHM / name[1:]).unlink()
+
+
+def test_three_are_compared_by_module_function_and_edge(hitmap_, snapshots):
+    python(hitmap_, SAVE, "2", "c.hitmap")
+    counts = {}
+    for by, key in (("module", "modules"), ("function", "functions"), ("edge", "edges")):
+        ended = hitmap_("diff", "a.hitmap", "b.hitmap", "c.hitmap", "--by", by, "--json")
+        assert ended.code == 0, ended.said
+        counts[by] = json.loads(ended.out)
+        assert counts[by][key] and counts[by]["unplaced"] == []
+        assert hitmap_("diff", "a.hitmap", "b.hitmap", "c.hitmap", "--by", by).code == 0
+    assert counts["edge"]["total"] == counts["module"]["total"] == counts["function"]["total"]
+    total = counts["edge"]["total"]
+    assert len(counts["edge"]["edges"]) == sum(total.values()) - total["all"], "what all have is no difference"
+    for by, key in (("function", "functions"), ("edge", "edges")):
+        assert sum(row["only_c"] for row in counts[by][key]) == total["only_c"]
+    assert all(edge["file"].endswith("coverage_only.cpp") and edge["line"] > 0 for edge in counts["edge"]["edges"])
+    assert not counts["edge"]["a_is_subset_of_b"]
+    two = json.loads(hitmap_("diff", "a.hitmap", "a.hitmap", "--json").out)
+    assert two["a_is_subset_of_b"] and two["b_is_subset_of_a"]
+    assert hitmap_("diff", "a.hitmap").code == 4
+    assert hitmap_("diff", *["a.hitmap"] * 4).code == 4
+
+
+# Two functions in a library, and a way to call either.
+OLD = """\
+#include <Python.h>
+
+static volatile int sink;
+
+__attribute__((noinline)) static void first(long n) {
+  if (n > 3) sink = 1;
+  while (n-- > 0) sink += n;
+}
+
+__attribute__((noinline)) static void second(long n) {
+  if (n > 5) sink = 2;
+  if (n > 7) sink = 3;
+}
+
+static PyObject *run(PyObject *self, PyObject *number) {
+  first(PyLong_AsLong(number));
+  second(PyLong_AsLong(number));
+  Py_RETURN_NONE;
+}
+static PyMethodDef methods[] = {{"run", run, METH_O, ""}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "twice", NULL, -1, methods, NULL, NULL, NULL, NULL};
+PyMODINIT_FUNC PyInit_twice(void) { return PyModule_Create(&module); }
+"""
+# A function more, before the second, which moves down and gets higher numbers.
+INSERTED = """\
+__attribute__((noinline)) void inserted(long n) {
+  if (n > 1) sink = 9;
+  if (n > 2) sink = 8;
+}
+
+"""
+CALL = "import sys, hitmap, twice\ntwice.run(int(sys.argv[1]))\nhitmap.coverage().snapshot().save(sys.argv[2])"
+
+
+@pytest.fixture
+def builds(hitmap_, tmp_path) -> dict[str, Path]:
+    """One library's builds by name, with old.hitmap of the first and same.hitmap of the others."""
+    sources = {
+        "old": OLD,
+        "inserted": OLD.replace("__attribute__((noinline)) static void second", INSERTED + "__attribute__((noinline)) static void second"),
+        "changed": OLD.replace("  if (n > 7) sink = 3;\n", "  if (n > 6) { sink = 4; if (n > 7) sink = 3; }\n"),
+    }  # fmt: skip
+    found = {}
+    for name, text in sources.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "twice.cpp").write_text(text)
+        found[name] = tmp_path / name / "twice.so"
+        compiled(tmp_path / name / "twice.cpp", found[name])
+        python(hitmap_, CALL, "8", f"{name}.hitmap", folder=tmp_path / name)
+    return found
+
+
+def relocated(hitmap_, library, *more):
+    ended = hitmap_("merge", "-o", "moved.hitmap", "old.hitmap", "--relocate", library, *more, "--json")
+    assert ended.code == 0, ended.said
+    [moved] = json.loads(ended.out)["relocated"]
+    return moved
+
+
+def test_hits_are_carried_over_a_function_that_was_inserted(hitmap_, builds):
+    hits = json.loads(hitmap_("show", "old.hitmap", "--json").out)["hits"]
+    moved = relocated(hitmap_, builds["inserted"])
+    assert (moved["carried"], moved["dropped"]) == (hits, 0)
+    assert moved["from"] != moved["to"]
+    # The same call in the new build hits the same edges: nothing was carried to a wrong one.
+    diff = json.loads(hitmap_("diff", "moved.hitmap", "inserted.hitmap", "--json").out)
+    assert diff["total"] == {"only_a": 0, "only_b": 0, "both": hits} and diff["conflicts"] == []
+    diff = json.loads(hitmap_("diff", "old.hitmap", "inserted.hitmap", "--relocate", builds["inserted"], "--json").out)
+    assert diff["total"]["both"] == hits and diff["relocated"] == [moved]
+    told = hitmap_("merge", "-o", "moved.hitmap", "old.hitmap", "inserted.hitmap", "--relocate", builds["inserted"])
+    assert told.code == 0 and f"{hits} hits of build {moved['from']} were carried over" in told.out
+
+
+def test_what_changed_is_dropped_and_counted(hitmap_, builds):
+    moved = relocated(hitmap_, builds["changed"])
+    assert moved["carried"] > 0 and moved["dropped"] > 0
+    diff = json.loads(hitmap_("diff", "moved.hitmap", "changed.hitmap", "--json").out)
+    assert diff["total"]["only_a"] == 0, "no edge is claimed that the call does not hit"
+
+
+def test_the_old_build_is_found_or_asked_for(hitmap_, builds, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    builds["old"].rename(kept / "twice.so")
+    said = hitmap_("merge", "-o", "moved.hitmap", "old.hitmap", "--relocate", builds["inserted"])
+    check_refusal(said, ("twice.so", "--old", str(builds["old"])))
+    assert not (tmp_path / "moved.hitmap").exists()
+    assert relocated(hitmap_, builds["inserted"], "--old", kept)["dropped"] == 0
+    assert relocated(hitmap_, builds["inserted"], "--old", kept / "twice.so")["dropped"] == 0
+    check_refusal(
+        hitmap_("merge", "-o", "x.hitmap", "old.hitmap", "--relocate", builds["inserted"], "--old", builds["changed"]),
+        ("twice.so", "--old", str(builds["changed"])),
+    )
+    for wrong in ("old.hitmap", "missing.so", sys.executable):
+        check_refusal(hitmap_("merge", "-o", "x.hitmap", "old.hitmap", "--relocate", wrong), (str(wrong),))
+    assert hitmap_("merge", "-o", "x.hitmap", "old.hitmap", "--old", kept).code == 4

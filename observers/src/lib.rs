@@ -2,7 +2,8 @@
 //!
 //! In the order in which a run is judged: [`observer`] holds what it touched, [`feedback`] compares
 //! that with [`history`], and what a campaign reached is saved as a [`snapshot`] inside a checked
-//! [`frame`]. The [`places`] of its edges in the source are read from the libraries' files.
+//! [`frame`]. The [`places`] of its edges in the source are read from the libraries' files, and
+//! [`relocate`] carries hits from one build to another by them.
 
 #![deny(missing_docs)]
 
@@ -11,4 +12,5 @@ pub mod frame;
 pub mod history;
 pub mod observer;
 pub mod places;
+pub mod relocate;
 pub mod snapshot;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hitmap_observers::snapshot::{Gained, Hit, Hits, Meta, ModuleId, ModuleMap, Snapshot, venn};
+use hitmap_observers::snapshot::{Gained, Hit, Hits, Meta, ModuleId, ModuleMap, Snapshot, venn, venn_by, venn_of};
 use hitmap_wire::identity::Identity;
 use proptest::prelude::*;
 
@@ -114,6 +114,31 @@ proptest! {
         let classes = y.iter().filter(|(edge, class)| x.get(edge).is_some_and(|old| old < class)).count() as u64;
         prop_assert_eq!(gained, Gained { edges, classes });
         prop_assert_eq!(merged.merge(&b), Gained::default());
+    }
+
+    #[test]
+    fn sets_of_things_agree_with_sets_of_edges(a in any_snapshot(), b in any_snapshot(), c in any_snapshot()) {
+        let edge = |id: &ModuleId, edge| Some((id.kind, edge));
+        // Seven edges a function, and some edges without one.
+        let function = |id: &ModuleId, edge: u32| (!edge.is_multiple_of(5)).then_some((id.kind, edge / 7));
+        let module = |id: &ModuleId, _| Some(id.kind);
+        prop_assert_eq!(venn_of(&venn_by(&[&a, &b, &c], edge)), venn(&[&a, &b, &c]));
+        prop_assert_eq!(a.intersection(&b).set_of(edge), &a.set_of(edge) & &b.set_of(edge));
+        prop_assert_eq!(a.difference(&b).set_of(edge), &a.set_of(edge) - &b.set_of(edge));
+        prop_assert_eq!(a.symmetric_difference(&b).set_of(edge), &a.set_of(edge) ^ &b.set_of(edge));
+        prop_assert_eq!(a.is_subset(&b), a.set_of(edge).is_subset(&b.set_of(edge)));
+        prop_assert_eq!(a.union(&b).set_of(function), &a.set_of(function) | &b.set_of(function));
+        prop_assert_eq!(a.union(&b).set_of(module), &a.set_of(module) | &b.set_of(module));
+
+        let (x, y, z) = (a.set_of(function), b.set_of(function), c.set_of(function));
+        let counts = venn_by(&[&a, &b, &c], function);
+        prop_assert_eq!(counts.keys().copied().collect::<BTreeSet<_>>(), &(&x | &y) | &z);
+        let zones = venn_of(&counts);
+        prop_assert_eq!(zones[0b001], (&(&x - &y) - &z).len() as u64);
+        prop_assert_eq!(zones[0b110], (&(&y & &z) - &x).len() as u64);
+        prop_assert_eq!(zones[0b111], (&(&x & &y) & &z).len() as u64);
+        let edges: u64 = counts.values().flatten().sum();
+        prop_assert_eq!(edges, venn_by(&[&a, &b, &c], |id, at| edge(id, at).filter(|_| !at.is_multiple_of(5))).len() as u64);
     }
 
     #[test]

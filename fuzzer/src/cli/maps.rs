@@ -65,14 +65,16 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// Rows as lines: the first `numbers` columns end together, the others begin together.
-pub fn table<const N: usize>(rows: &[[String; N]], numbers: usize) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
+/// Rows as lines: the first `numbers` columns end together, the others begin together. All rows have
+/// as many cells as the first.
+pub fn table<R: AsRef<[String]>>(rows: &[R], numbers: usize) -> String {
+    let columns = rows.first().map_or(0, |row| row.as_ref().len());
+    let width = |column: usize| rows.iter().map(|row| row.as_ref()[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+        for (at, (cell, width)) in row.as_ref().iter().zip(&widths).enumerate() {
             let gap = if at == 0 { "" } else { "  " };
             let cell = if at < numbers { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
             line.push_str(gap);

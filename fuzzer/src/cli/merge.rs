@@ -14,6 +14,7 @@ use hitmap_wire::identity::Identity;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::maps;
+use super::relocate::{self, Relocate};
 use crate::error::{Failure, exit};
 use crate::launcher::screen::grouped;
 
@@ -27,6 +28,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 #[command(after_help = "Examples:
   hitmap merge -o all.hitmap a.hitmap b.hitmap
   hitmap merge -o all.hitmap machine1/out machine2/out
+  hitmap merge -o new.hitmap out --relocate new/libfoo.so --old old/libfoo.so
 
 A campaign folder stands for its coverage.hitmap. Of every edge the larger hit class stays; the order
 does not matter. What was there under the name of -o is replaced at the end, or not at all.")]
@@ -40,6 +42,8 @@ pub struct Typed {
     /// Keep different builds of one library side by side; without it they are refused
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    relocate: relocate::Typed,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -53,7 +57,7 @@ pub fn run(typed: &Typed, stop: &AtomicBool) -> Result<i32, Failure> {
     check_out(&typed.out)?;
     let files = typed.inputs.iter().map(|input| maps::file_of(input)).collect::<Result<Vec<_>, _>>()?;
     let mut progress = Progress::new(files.len());
-    let mut union = Union::new(typed.force);
+    let mut union = Union::new(typed.force, Relocate::new(&typed.relocate)?);
     for file in &files {
         if stop.load(Ordering::Relaxed) {
             progress.end();
@@ -81,13 +85,13 @@ fn check_out(out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn report(typed: &Typed, union: &Union) {
+fn report(typed: &Typed, union: &Union<'_>) {
     let (hits, edges, modules) = (union.all.hits(), union.all.total(), union.all.modules().len());
     if typed.json {
         let object = serde_json::json!({
             "out": typed.out, "snapshots": union.read, "hits": hits, "edges": edges,
             "percent": maps::percent(hits, edges), "modules": modules,
-            "executions": union.all.meta.executions,
+            "executions": union.all.meta.executions, "relocated": union.relocate.moved(),
         });
         println!("{object}");
     } else {
@@ -101,23 +105,25 @@ fn report(typed: &Typed, union: &Union) {
             union.read,
             if union.read == 1 { "snapshot" } else { "snapshots" },
         );
+        union.relocate.told().iter().for_each(|told| println!("{told}"));
     }
 }
 
 /// What was merged so far.
-struct Union {
+struct Union<'a> {
     all: Snapshot,
     read: usize,
     keeps_builds_apart: bool,
+    relocate: Relocate<'a>,
     seen: BTreeSet<PathBuf>,
     /// Where each build was met first, to name it in a refusal.
     first: BTreeMap<Identity, PathBuf>,
 }
 
-impl Union {
-    fn new(keeps_builds_apart: bool) -> Union {
+impl<'a> Union<'a> {
+    fn new(keeps_builds_apart: bool, relocate: Relocate<'a>) -> Union<'a> {
         let (seen, first) = (BTreeSet::new(), BTreeMap::new());
-        Union { all: Snapshot::default(), read: 0, keeps_builds_apart, seen, first }
+        Union { all: Snapshot::default(), read: 0, keeps_builds_apart, relocate, seen, first }
     }
 
     /// Takes in a file. One that was named before is passed over: its executions must not count twice.
@@ -127,7 +133,7 @@ impl Union {
         {
             return Ok(Gained::default());
         }
-        let one = maps::load(file)?;
+        let one = self.relocate.apply(maps::load(file)?)?;
         let conflicts = if self.keeps_builds_apart { Vec::new() } else { self.all.conflicts(&one) };
         if !conflicts.is_empty() {
             let told = conflicts.iter().map(|conflict| {
@@ -136,7 +142,7 @@ impl Union {
             });
             return Err(Failure::usage(format!(
                 "these are different builds of one library, and their edges do not correspond:\n{}\n\
-                 merge snapshots of one build, or keep the builds side by side with --force",
+                 merge snapshots of one build, carry hits over with --relocate, or keep the builds side by side with --force",
                 told.collect::<Vec<_>>().join("\n")
             )));
         }
@@ -189,13 +195,14 @@ mod tests {
 
     #[test]
     fn files_are_taken_in_once_and_other_builds_refused() {
+        let nothing = relocate::Typed::default();
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         snapshot(&[("a.so", 1, 10, &[1, 2])]).save(at("one")).unwrap();
         snapshot(&[("a.so", 1, 10, &[2, 3]), ("b.so", 7, 4, &[0])]).save(at("two")).unwrap();
         snapshot(&[("a.so", 2, 10, &[9])]).save(at("other")).unwrap();
 
-        let mut union = Union::new(false);
+        let mut union = Union::new(false, Relocate::new(&nothing).unwrap());
         assert_eq!(union.add(&at("one")).unwrap().edges, 2);
         assert_eq!(union.add(&at("two")).unwrap().edges, 2);
         assert_eq!(union.add(&at("two")).unwrap().edges, 0);
@@ -207,7 +214,7 @@ mod tests {
         }
         assert_eq!(union.all.hits(), 4);
 
-        let mut union = Union::new(true);
+        let mut union = Union::new(true, Relocate::new(&nothing).unwrap());
         for name in ["one", "two", "other"] {
             union.add(&at(name)).unwrap();
         }

@@ -9,6 +9,7 @@ pub mod functions;
 pub mod fuzz;
 pub mod maps;
 pub mod merge;
+pub mod relocate;
 pub mod replay;
 pub mod run;
 pub mod show;

@@ -66,6 +66,7 @@ mod tests {
 
     #[test]
     fn an_address_without_a_name_has_none() {
-        assert_eq!(Names::open(std::env::current_exe().unwrap()).unwrap().at(5), []);
+        // Low ones may have: debug information places code that the linker dropped at 0.
+        assert_eq!(Names::open(std::env::current_exe().unwrap()).unwrap().at(1 << 60), []);
     }
 }

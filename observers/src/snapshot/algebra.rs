@@ -9,7 +9,7 @@ use std::ops::AddAssign;
 
 use hitmap_wire::identity::Identity;
 
-use super::{Hits, Key, ModuleMap, Snapshot};
+use super::{Hits, Key, ModuleId, ModuleMap, Snapshot};
 
 /// What merging brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +105,13 @@ impl Snapshot {
         })
     }
 
+    /// The things that were hit: modules, functions, or whatever `of` says an edge belongs to. Being
+    /// sets, they have the same operations as snapshots.
+    pub fn set_of<K: Ord>(&self, mut of: impl FnMut(&ModuleId, u32) -> Option<K>) -> BTreeSet<K> {
+        let edges = self.modules.iter().flat_map(|module| module.hits().iter().map(|hit| (module.id(), hit.edge)));
+        edges.filter_map(|(id, edge)| of(id, edge)).collect()
+    }
+
     /// Libraries that both have, by name, and of which they share no build. Modules without a name
     /// (a program has none to the loader) are never in conflict.
     pub fn conflicts(&self, other: &Snapshot) -> Vec<Conflict> {
@@ -159,4 +166,39 @@ pub fn venn(snapshots: &[&Snapshot]) -> [u64; 8] {
         }
     }
     counts
+}
+
+/// How many edges of each thing lie in which of up to three snapshots: [`venn`], for each of the
+/// modules, functions, or whatever `of` says an edge belongs to. Edges of nothing are left out.
+pub fn venn_by<K: Ord>(
+    snapshots: &[&Snapshot],
+    mut of: impl FnMut(&ModuleId, u32) -> Option<K>,
+) -> BTreeMap<K, [u64; 8]> {
+    let mut modules: BTreeMap<Key<'_>, (&ModuleId, BTreeMap<u32, usize>)> = BTreeMap::new();
+    for (at, snapshot) in snapshots.iter().take(3).enumerate() {
+        for module in &snapshot.modules {
+            let (_, edges) = modules.entry(module.id().key()).or_insert_with(|| (module.id(), BTreeMap::new()));
+            module.hits().iter().for_each(|hit| *edges.entry(hit.edge).or_default() |= 1 << at);
+        }
+    }
+    let mut counts: BTreeMap<K, [u64; 8]> = BTreeMap::new();
+    for (id, edges) in modules.into_values() {
+        for (edge, zone) in edges {
+            if let Some(thing) = of(id, edge) {
+                counts.entry(thing).or_default()[zone] += 1;
+            }
+        }
+    }
+    counts
+}
+
+/// How many of the things that [`venn_by`] counted lie in which snapshots: a function lies in each
+/// that hit an edge of it.
+pub fn venn_of<K: Ord>(counts: &BTreeMap<K, [u64; 8]>) -> [u64; 8] {
+    let mut zones = [0; 8];
+    for counts in counts.values() {
+        let zone = (1..8).filter(|zone| counts[*zone] != 0).fold(0, |all, zone| all | zone);
+        zones[zone] += 1;
+    }
+    zones
 }

@@ -18,7 +18,7 @@ mod meta;
 mod module;
 mod record;
 
-pub use algebra::{Conflict, Gained, venn};
+pub use algebra::{Conflict, Gained, venn, venn_by, venn_of};
 pub use error::{FileError, Malformed, Problem};
 pub use file::LARGEST;
 pub use hits::{Hit, Hits};

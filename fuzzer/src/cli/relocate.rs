@@ -1,0 +1,143 @@
+//! `--relocate`: hits of other builds, carried over before snapshots are merged or compared.
+//!
+//! Owns the finding of the libraries' files, and what is told of the result. Which edges correspond
+//! is [`hitmap_observers::relocate`]'s.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hitmap_observers::places::{Library, PlacesError};
+use hitmap_observers::relocate::Relocation;
+use hitmap_observers::snapshot::{ModuleId, ModuleMap, Snapshot};
+
+use super::maps;
+use crate::error::Failure;
+use crate::launcher::screen::grouped;
+
+/// What the user typed.
+#[derive(Debug, Default, clap::Args)]
+#[group(id = "relocation")]
+pub struct Typed {
+    /// Carry hits of other builds of this library over to this one, by function, file and line
+    #[arg(long, value_name = "LIBRARY")]
+    relocate: Vec<PathBuf>,
+    /// Where the other builds are, when they are no longer where they were counted
+    #[arg(long, value_name = "FILE|FOLDER", requires = "relocate")]
+    old: Vec<PathBuf>,
+}
+
+/// What became of one module.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Moved {
+    name: String,
+    from: String,
+    to: String,
+    carried: u64,
+    dropped: u64,
+}
+
+/// The builds that hits are carried to, opened.
+pub struct Relocate<'a> {
+    typed: &'a Typed,
+    targets: Vec<(ModuleId, Library)>,
+    known: BTreeMap<(Vec<u8>, u32, u32), Relocation>,
+    /// Hits carried and dropped so far, by name, old and new build.
+    moved: BTreeMap<(String, String, String), (u64, u64)>,
+}
+
+impl<'a> Relocate<'a> {
+    /// Opens the libraries that were named with `--relocate`.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn new(typed: &'a Typed) -> Result<Relocate<'a>, Failure> {
+        let open = |path: &PathBuf| {
+            let id = ModuleId::of_file(path)?;
+            let library = Library::of(&id)?;
+            Ok((id, library))
+        };
+        let targets = typed.relocate.iter().map(open).collect::<Result<Vec<_>, PlacesError>>();
+        let targets = targets.map_err(|error| Failure::usage(format!("cannot carry hits to {error}")))?;
+        Ok(Relocate { typed, targets, known: BTreeMap::new(), moved: BTreeMap::new() })
+    }
+
+    /// The snapshot with its modules of other builds carried over.
+    ///
+    /// # Errors
+    /// When the file of a build that was counted is nowhere.
+    pub fn apply(&mut self, snapshot: Snapshot) -> Result<Snapshot, Failure> {
+        let is_other = |id: &ModuleId, target: &ModuleId| id.name == target.name && id.key() != target.key();
+        let mut result = Snapshot::default();
+        for module in snapshot.modules() {
+            let target = self.targets.iter().position(|(target, _)| is_other(module.id(), target));
+            let module = match target {
+                Some(target) => self.carried(module, target)?,
+                None => module.clone(),
+            };
+            result.merge(&Snapshot::new(vec![module], Default::default()).expect("one module"));
+        }
+        result.meta = snapshot.meta;
+        Ok(result)
+    }
+
+    fn carried(&mut self, module: &ModuleMap, target: usize) -> Result<ModuleMap, Failure> {
+        let (identity, kind, edges) = module.id().key();
+        let key = (identity.to_vec(), kind, edges);
+        if !self.known.contains_key(&key) {
+            let relocation = Relocation::between(&self.find(module.id())?, &self.targets[target].1);
+            self.known.insert(key.clone(), relocation);
+        }
+        let (hits, dropped) = self.known[&key].carry(module.hits());
+        let id = self.targets[target].0.clone();
+        let builds = (id.name.clone(), module.id().identity.to_string(), id.identity.to_string());
+        let moved = self.moved.entry(builds).or_default();
+        *moved = (moved.0 + hits.len() as u64, moved.1 + dropped);
+        Ok(ModuleMap::new(id, hits).expect("edges of the new build"))
+    }
+
+    /// The file of a build that was counted: where it was, or where the user says.
+    fn find(&self, id: &ModuleId) -> Result<Library, Failure> {
+        let mut tried = Vec::new();
+        let named = self.typed.old.iter().map(|old| if old.is_dir() { old.join(&id.name) } else { old.clone() });
+        for path in std::iter::once(PathBuf::from(&id.path)).chain(named) {
+            match Library::of(&ModuleId { path: path.to_string_lossy().into_owned(), ..id.clone() }) {
+                Ok(library) => return Ok(library),
+                Err(error) => tried.push(format!("  {}", maps::printable(&error.to_string()))),
+            }
+        }
+        Err(Failure::usage(format!(
+            "to carry over what build {} of {} hit, its file is needed, and it is not found:\n{}\n\
+             name the file, or its folder, with --old",
+            id.identity,
+            maps::name(id),
+            tried.join("\n")
+        )))
+    }
+
+    /// What was done, build by build.
+    pub fn moved(&self) -> Vec<Moved> {
+        let one = |((name, from, to), (carried, dropped)): (&(String, String, String), &(u64, u64))| Moved {
+            name: name.clone(),
+            from: from.clone(),
+            to: to.clone(),
+            carried: *carried,
+            dropped: *dropped,
+        };
+        self.moved.iter().map(one).collect()
+    }
+
+    /// The same in sentences.
+    pub fn told(&self) -> Vec<String> {
+        let one = |moved: Moved| {
+            format!(
+                "{}: {} hits of build {} were carried over to build {}, {} were dropped",
+                maps::printable(&moved.name),
+                grouped(moved.carried),
+                moved.from,
+                moved.to,
+                grouped(moved.dropped)
+            )
+        };
+        self.moved().into_iter().map(one).collect()
+    }
+}
