@@ -77,7 +77,7 @@ pub fn text(snapshot: &Snapshot, all: bool) -> String {
     }
     functions.sort_by_key(|(function, _)| std::cmp::Reverse(function.hits));
     let shown = if all { functions.len() } else { functions.len().min(FEW) };
-    let mut rows = vec![["hits", "edges", "function", "source", "module"].map(str::to_owned)];
+    let mut rows = vec![["hits", "edges", "module", "source", "function"].map(str::to_owned)];
     rows.extend(functions[..shown].iter().map(|(function, module)| {
         let name = if function.name.is_empty() { "(no name)".to_owned() } else { maps::printable(&function.name) };
         let source = match (function.file.as_str(), function.line) {
@@ -85,7 +85,7 @@ pub fn text(snapshot: &Snapshot, all: bool) -> String {
             (file, 0) => maps::printable(file),
             (file, line) => format!("{}:{line}", maps::printable(file)),
         };
-        [grouped(function.hits), grouped(function.edges), name, source, module.clone()]
+        [grouped(function.hits), grouped(function.edges), module.clone(), source, name]
     }));
     let mut text = if functions.is_empty() { String::new() } else { maps::table(&rows, 2) };
     if shown < functions.len() {

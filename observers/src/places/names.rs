@@ -2,9 +2,12 @@
 //!
 //! The `addr2line` crate reads DWARF, and the symbol table where there is none.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 
 use addr2line::Loader;
+use addr2line::gimli::DwLang;
 
 /// What one address is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,22 +21,27 @@ pub struct Named {
 }
 
 /// One library's debug information.
-pub struct Names(Loader);
+pub struct Names {
+    loader: Loader,
+    /// By the names in the file: many edges share a function, and a template's name takes longer to
+    /// demangle than all the rest.
+    demangled: RefCell<HashMap<String, String>>,
+}
 
 impl Names {
     /// Opens a library's file; `None` when it cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Option<Names> {
-        Loader::new(path).ok().map(Names)
+        Some(Names { loader: Loader::new(path).ok()?, demangled: RefCell::default() })
     }
 
     /// The functions that hold `address`, innermost first: one, and those it was inlined into.
     /// Empty when none has a name.
     pub fn at(&self, address: u64) -> Vec<Named> {
-        let symbol = self.0.find_symbol(address).map(|name| addr2line::demangle_auto(name.into(), None).into_owned());
+        let symbol = self.loader.find_symbol(address).map(|name| self.demangled(name, None));
         let mut frames = Vec::new();
-        if let Ok(mut inlined) = self.0.find_frames(address) {
+        if let Ok(mut inlined) = self.loader.find_frames(address) {
             while let Ok(Some(frame)) = inlined.next() {
-                let named = frame.function.as_ref().and_then(|f| f.demangle().ok().map(|name| name.into_owned()));
+                let named = frame.function.as_ref().and_then(|f| Some(self.demangled(&f.raw_name().ok()?, f.language)));
                 let file = frame.location.as_ref().and_then(|l| l.file).unwrap_or_default().to_string();
                 let line = frame.location.as_ref().and_then(|l| l.line).unwrap_or(0);
                 frames.push(Named { function: named.unwrap_or_default(), file, line });
@@ -48,6 +56,16 @@ impl Names {
         }
         frames.retain(|frame| !frame.function.is_empty());
         frames
+    }
+
+    fn demangled(&self, name: &str, language: Option<DwLang>) -> String {
+        let mut known = self.demangled.borrow_mut();
+        if let Some(demangled) = known.get(name) {
+            return demangled.clone();
+        }
+        let demangled = addr2line::demangle_auto(name.into(), language).into_owned();
+        known.insert(name.to_owned(), demangled.clone());
+        demangled
     }
 }
 
