@@ -55,6 +55,14 @@ int hitmap_create(uint32_t edges, uint64_t *token);
  * HITMAP_E_ATTACH when the descriptor is closed or is not the map of that token, and HITMAP_E_MEMORY:
  * then nothing changes. */
 int hitmap_attach(int fd, uint64_t token);
+/* Makes an empty map of the size of this process's, for one run in a child that is to be forked; the
+ * token, the descriptor and the errors are as for hitmap_create. */
+int hitmap_twin(uint64_t *token);
+/* In a child that was just forked: map and view begin empty, and what is counted from now on goes into
+ * the twin, which the parent can attach and read however the child ends. Costs a few system calls,
+ * whatever the number of edges. The twin must be empty. HITMAP_OK; HITMAP_E_ATTACH as for
+ * hitmap_attach, HITMAP_E_SIZE when the maps differ in size, HITMAP_E_MEMORY: then nothing changes. */
+int hitmap_enter(int fd, uint64_t token);
 
 /* How many edges are known now; grows when an instrumented library is loaded. */
 uint64_t hitmap_total(void);

@@ -15,7 +15,7 @@ use hitmap_wire::region::{Region, fresh_token};
 
 use crate::control::Control;
 use crate::process::{self, Follower, Process};
-use crate::{exported, late, memcov, register, saved, view};
+use crate::{exported, late, memcov, register, saved, twin, view};
 
 /// `HITMAP_ABI_VERSION`.
 pub const ABI_VERSION: u32 = 1;
@@ -71,6 +71,8 @@ pub struct Table {
     pub memcov: &'static memcov::Calls,
     pub serialize: extern "C" fn(*mut u8, usize) -> usize,
     pub deserialize: extern "C" fn(*const u8, usize) -> c_int,
+    pub twin: extern "C" fn(*mut u64) -> c_int,
+    pub enter: extern "C" fn(c_int, u64) -> c_int,
 }
 
 static OWN: Table = Table {
@@ -93,6 +95,8 @@ static OWN: Table = Table {
     memcov: &memcov::OWN,
     serialize,
     deserialize,
+    twin: make_twin,
+    enter,
 };
 
 /// 1 once this runtime has found that it is the first of its process.
@@ -155,6 +159,29 @@ extern "C" fn attach(fd: c_int, token: u64) -> c_int {
             register::enter(process, at);
         }
         OK
+    })
+}
+
+extern "C" fn make_twin(token: *mut u64) -> c_int {
+    if token.is_null() {
+        return E_SIZE;
+    }
+    fresh(E_MEMORY, |process| match twin::twin(process) {
+        Ok((fd, named)) => {
+            // SAFETY: the caller gives a writable word.
+            unsafe { token.write(named) };
+            fd.into_raw_fd()
+        }
+        Err(_) => E_MEMORY,
+    })
+}
+
+extern "C" fn enter(fd: c_int, token: u64) -> c_int {
+    let Some(Ok(region)) = process::attach(fd, token) else { return E_ATTACH };
+    locked(E_MEMORY, |process| match twin::enter(process, &region) {
+        Ok(()) => OK,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => E_SIZE,
+        Err(_) => E_MEMORY,
     })
 }
 
@@ -341,6 +368,22 @@ pub unsafe extern "C" fn hitmap_create(edges: u32, token: *mut u64) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn hitmap_attach(fd: c_int, token: u64) -> c_int {
     (table().attach)(fd, token)
+}
+
+/// Makes an empty map of the size of this process's, for a child; returns its descriptor, which is
+/// closed on exec, and writes the token that names it.
+///
+/// # Safety
+/// `token` must be writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hitmap_twin(token: *mut u64) -> c_int {
+    (table().twin)(token)
+}
+
+/// Counts into a twin from now on, from nothing. To be called right after a fork, in the child.
+#[unsafe(no_mangle)]
+pub extern "C" fn hitmap_enter(fd: c_int, token: u64) -> c_int {
+    (table().enter)(fd, token)
 }
 
 /// Edges known now; grows when an instrumented library is loaded.

@@ -7,9 +7,9 @@
 //! moved onto the region's pages ([`inline`]), its guards are numbered ([`guards`]). Objects that
 //! were linked without that object call the [`exported`] functions instead. From then on
 //! instrumented code touches memory and nothing else; a comparison build also tells what it compared
-//! ([`comparisons`]). Readers inside the process have a [`view`] of
-//! their own, which the C functions of `hitmap.h` ([`abi`]) read, put aside and merge; [`memcov`]
-//! and [`covmap`] are the calls that two older tools' users know.
+//! ([`comparisons`]). Readers inside the process have a [`view`] of their own, which the C functions
+//! of `hitmap.h` ([`abi`]) read, put aside and merge; a run in a forked child can have a map of its
+//! own ([`twin`]). [`memcov`] and [`covmap`] are the calls that two older tools' users know.
 //!
 //! Owns the process's mapping of the region. Knows nothing of engines, inputs or files. Callbacks
 //! do not allocate, lock, panic or format: they may run before `main`, after `exit`, on any thread
@@ -30,5 +30,6 @@ pub mod saved;
 pub mod say;
 mod site;
 pub mod symbols;
+pub mod twin;
 pub mod view;
 pub mod xxh3;

@@ -82,6 +82,13 @@ impl Process {
         self.live
     }
 
+    /// The region in use has become one that another process reads.
+    pub fn now_shared(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.shared = true;
+        }
+    }
+
     /// Makes `region` the one in use. Libraries must enter it afterwards.
     pub fn use_region(&mut self, region: Region, shared: bool) {
         self.tried = true;

@@ -77,6 +77,12 @@ impl View {
         self.turn += 1;
     }
 
+    /// An empty view of the same edges, with nothing put aside. The memory is fresh, so a forked child
+    /// copies no page of its parent's.
+    pub fn start_anew(&mut self) {
+        *self = View { current: vec![0; self.current.len()], turn: self.turn + 1, ..View::new() };
+    }
+
     /// Puts the view aside and starts an empty one.
     pub fn push(&mut self) {
         let empty = vec![0; self.current.len()];

@@ -137,10 +137,15 @@ int main(int argc, char **argv) {
       printf("-1\n");
       if (read(0, &answer, 1) != 1) _exit(9);
     }
-    else if (IS("attach")) {
+    else if (IS("attach") || IS("enter")) {     /* attach fd:FD:TOKEN, enter fd:FD:TOKEN */
       int fd; uint64_t token;
       sscanf(argv[i], "%*s fd:%d:%lx", &fd, &token);
-      printf("%d\n", ((int (*)(int, uint64_t))need(rt, "hitmap_attach"))(fd, token));
+      printf("%d\n", ((int (*)(int, uint64_t))need(rt, IS("enter") ? "hitmap_enter" : "hitmap_attach"))(fd, token));
+    }
+    else if (IS("twin")) {                      /* prints what entering one's own gives */
+      uint64_t token;
+      int fd = ((int (*)(uint64_t *))need(rt, "hitmap_twin"))(&token);
+      printf("%d\n", fd < 0 ? fd : ((int (*)(int, uint64_t))need(rt, "hitmap_enter"))(fd, token));
     }
     else if (IS("modules")) printf("%zu\n", ((size_t (*)(void *, size_t))need(rt, "hitmap_modules"))(NULL, 0));
     else if (IS("fork")) {                      /* the child goes on; the parent waits for it, then skips to `parent` */

@@ -17,7 +17,7 @@ use fixture::{
 };
 use hitmap_wire::modules;
 use hitmap_wire::named;
-use hitmap_wire::region::MODE_ENGINE;
+use hitmap_wire::region::{DEFAULT_EDGES, MODE_ENGINE};
 use hitmap_wire::sweep::Plan;
 
 /// Loads the runtime, then one library, then does `commands`; expects `numbers`.
@@ -507,6 +507,62 @@ fn attaching_carries_what_was_counted_and_what_comes() {
         let hit: Vec<u32> = (0..10).filter(|i| shared.count(4096 + i) != 0).collect();
         assert_eq!(hit, [1, 2]);
     }
+}
+
+#[test]
+fn a_run_in_a_child_has_a_map_of_its_own() {
+    for build in [Build::default(), guards(), prebuilt(&[INLINE]), prebuilt(&[GUARDS])] {
+        let bench = Bench::new();
+        let shared = Shared::new(DEFAULT_EDGES, 0);
+        let (a, b) = (bench.library("a", &build), bench.library("b", &guards()));
+        let mut all = vec![with("rt", &runtime()), with("open", &a)];
+        // What the parent counted, looked at or not, is none of the child's business, nor the other way round.
+        all.extend(script(["call 0 1 1", "hits", "call 0 4 1", "fork"]));
+        all.push(format!("enter {}", shared.variable));
+        all.extend(script(["hits", "call 0 1 5", "call 0 2 1", "hits"]));
+        all.extend([with("open", &b)]);
+        all.extend(script(["call 1 3 1", "gather", "kill", "parent", "hits", "call 0 5 1", "hits"]));
+        let ran = bench.run(&all);
+        assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![1, 0, 0, 2, 2, 3], ""));
+        let all = modules::all(&shared.region);
+        let mut seen = Vec::new();
+        Plan::of(&all, shared.region.layout().capacity).drain(&shared.region, |e, c| seen.push((e, c)));
+        seen.sort_unstable();
+        let (a, b) = (all[0].base, all[1].base);
+        assert_eq!(seen, [(a + 1, 8), (a + 2, 1), (b + 3, 1)]);
+    }
+}
+
+#[test]
+fn children_of_a_child_count_into_its_map_unless_they_have_a_twin() {
+    for build in [Build::default(), guards()] {
+        let bench = Bench::new();
+        let shared = Shared::new(DEFAULT_EDGES, 0);
+        let lib = bench.library("a", &build);
+        let mut all = vec![with("rt", &runtime()), with("open", &lib), format!("enter {}", shared.variable)];
+        all.extend(script([
+            "fork",
+            "call 0 1 1",
+            "end",
+            "parent",
+            "fork",
+            "twin",
+            "call 0 7 1",
+            "hits",
+            "end",
+            "parent",
+        ]));
+        assert_eq!(bench.run(&all).numbers, [0, 0, 1]);
+        let hit: Vec<u32> = (0..10).filter(|i| shared.count(4096 + i) != 0).collect();
+        assert_eq!(hit, [1]);
+    }
+}
+
+#[test]
+fn a_twin_of_another_size_is_refused() {
+    let shared = Shared::new(100_000, 0);
+    check(&guards(), &["call 0 1 1", &format!("enter {}", shared.variable), "call 0 2 1", "hits"], &[-2, 2]);
+    check(&guards(), &["enter fd:99:1", "call 0 2 1", "hits"], &[-3, 1]);
 }
 
 #[test]

@@ -121,6 +121,22 @@ impl Mapping {
         Ok(Mapping { base, len })
     }
 
+    /// Puts the pages of `other`, a shared mapping that is no shorter, where this mapping lies. An old
+    /// size of 0 makes a second mapping of shared pages, so that no descriptor is needed.
+    ///
+    /// # Errors
+    /// What `mremap(2)` reports; then nothing has changed.
+    pub fn replace_by(&self, other: &Mapping) -> io::Result<()> {
+        debug_assert!(other.len >= self.len);
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: both ranges are mappings of ours, whose contents nobody refers to but by address.
+        let got = unsafe { libc::mremap(other.base().cast(), 0, self.len, flags, self.base().cast::<libc::c_void>()) };
+        if got == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
     /// The first byte.
     #[inline]
     pub fn base(&self) -> *mut u8 {

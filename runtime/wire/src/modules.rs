@@ -48,7 +48,8 @@ pub struct ModuleRecord {
     path: [u8; PATH],
 }
 
-const _: () = assert!(size_of::<ModuleRecord>() == 1024);
+const RECORD: usize = size_of::<ModuleRecord>();
+const _: () = assert!(RECORD == 1024);
 
 /// One library, copied out of shared memory and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +197,19 @@ pub fn restore(region: &Region, known: &[Module]) {
     region.header().module_count.store(known.len() as u32, Ordering::Release);
 }
 
+/// Gives `to`, which has the same layout, the module table of `from`: every library has the same
+/// range in both.
+pub fn copy(from: &Region, to: &Region) {
+    debug_assert_eq!(from.layout(), to.layout());
+    let count = from.module_count();
+    // SAFETY: both tables have MODULES records, which are plain data; the caller owns `to`.
+    unsafe { std::ptr::copy_nonoverlapping(from.records().cast::<u8>(), to.records().cast(), count * RECORD) };
+    let (old, new) = (from.header(), to.header());
+    new.next_edge.store(old.next_edge.load(Ordering::Relaxed), Ordering::Relaxed);
+    new.refused_edges.store(old.refused_edges.load(Ordering::Relaxed), Ordering::Relaxed);
+    new.module_count.store(count as u32, Ordering::Release);
+}
+
 /// Copies one record out; `None` when it is not ready, or does not make sense.
 pub fn read(region: &Region, at: usize) -> Option<Module> {
     if at >= region.module_count() {
@@ -341,6 +355,17 @@ mod tests {
         assert_eq!(read(&region, 0), None);
         restore(&region, &known);
         assert_eq!(all(&region), known);
+    }
+
+    #[test]
+    fn a_copied_table_goes_on_where_the_first_stood() {
+        let (one, two) = (Region::private(100_000).unwrap(), Region::private(100_000).unwrap());
+        let a = register(&one, &module("a", 10)).unwrap();
+        register(&two, &module("of an earlier run", 9000)).unwrap();
+        copy(&one, &two);
+        assert_eq!(all(&two), all(&one));
+        assert_eq!(register(&two, &module("a", 10)), Ok(a));
+        assert_eq!(register(&two, &module("b", 10)), Ok(a + PAGE as u32));
     }
 
     #[test]
