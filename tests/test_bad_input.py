@@ -316,5 +316,14 @@ def test_replay_of_a_file_that_does_not_exist(hitmap_):
     check_refusal(hitmap_("replay", "nowhere"), ("nowhere",))
 
 
+def test_replay_of_an_empty_folder_or_into_nowhere(hitmap_, built, seeds, tmp_path):
+    (tmp_path / "empty").mkdir()
+    check_refusal(hitmap_("replay", "empty"), ("empty", "no file"))
+    check_refusal(hitmap_("replay", seeds(b"x"), "--csv", "a.csv"), ("--order",))
+    harness = built.harness("many_signals")
+    ended = hitmap_("replay", seeds(b"x"), "--harness", harness, "--order", "ctime", "--csv", "no/such/a.csv")
+    assert ended.code in (3, 4) and "no/such/a.csv" in ended.err, ended.said
+
+
 def test_replay_outside_a_campaign_asks_for_the_harness(hitmap_, seeds):
     check_refusal(hitmap_("replay", seeds(b"x") / "seed0"), ("--harness",))

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -415,6 +416,29 @@ def test_replay_of_an_exception_shows_its_traceback(fuzz, hitmap_, out):
     said = [hitmap_("replay", finding.input).said for finding in out.findings]
     assert any("KeyError" in text for text in said)
     assert any("RuntimeError" in text and "out of C++" in text for text in said)
+
+
+def test_replay_of_a_folder_writes_how_coverage_grew(built, hitmap_, tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    # Made from the last name to the first; both are times of a file. The one that dies counts too.
+    for number, (name, data) in enumerate([("d", b"."), ("c", b"."), ("b", b"t"), ("a", b"r")]):
+        (folder / name).write_bytes(data)
+        os.utime(folder / name, (0, 1_000_000_000 + 90.5 * number))
+    (folder / "not-a-file").mkdir()
+    ended = hitmap_(
+        "replay", folder, "--order", "mtime", "--csv", tmp_path / "cov_by_time.txt", "--json",
+        "--harness", built.harness("many_signals"),
+    )  # fmt: skip
+    assert ended.code == 1, ended.said
+    assert [Path(json.loads(line)["input"]).name for line in ended.out.splitlines()] == ["d", "c", "b", "a"]
+    lines = (tmp_path / "cov_by_time.txt").read_text().splitlines()
+    edges = [int(line.split(",")[1]) for line in lines]
+    assert lines == [f"{time},{n}," for time, n in zip(["0.00", "90.50", "181.00", "271.50"], edges, strict=True)]
+    assert 0 < edges[0] == edges[1] < edges[2] < edges[3]
+    ended = hitmap_("replay", folder, "--order", "ctime", "--csv", "c.csv", "--harness", built.harness("many_signals"))
+    times = [float(line.split(",")[0]) for line in (tmp_path / "c.csv").read_text().splitlines()]
+    assert len(times) == 4 and times[0] == 0 and times == sorted(times)
 
 
 def test_replay_of_a_harmless_input_exits_0(built, hitmap_, seeds):

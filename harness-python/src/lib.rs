@@ -9,11 +9,15 @@
 //! | [`coverage`] | that ABI as Python functions |
 //! | [`places`] | edges' places in the source |
 //! | [`snapshot`] | owned maps: files, merging, comparing |
+//! | [`isolated`] | one run in a forked child, with a map of its own |
+//! | [`history`] | what a series of runs has covered, and what each adds |
 //! | [`worker`] | the fork server and its child, the part of a campaign that runs the target |
 //! | [`cli`] | the command line |
 
 mod cli;
 mod coverage;
+mod history;
+mod isolated;
 mod places;
 mod runtime;
 mod snapshot;
@@ -30,11 +34,15 @@ mod _native {
     #[pymodule_export]
     use crate::coverage::{Module, copy, hits, merge, modules, pop, push, reset, restore, total};
     #[pymodule_export]
+    use crate::history::History;
+    #[pymodule_export]
+    use crate::isolated::Twin;
+    #[pymodule_export]
     use crate::places::Place;
     #[pymodule_export]
     use crate::runtime::load_runtime;
     #[pymodule_export]
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Snapshot, venn};
     #[pymodule_export]
     use crate::worker::{serve, serve_afl};
 

@@ -47,6 +47,8 @@ pub struct Runtime {
     pub modules: unsafe extern "C" fn(*mut ModuleRecord, usize) -> usize,
     pub gather: unsafe extern "C" fn(),
     pub attach: unsafe extern "C" fn(c_int, u64) -> c_int,
+    pub twin: unsafe extern "C" fn(*mut u64) -> c_int,
+    pub enter: unsafe extern "C" fn(c_int, u64) -> c_int,
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -140,6 +142,8 @@ unsafe fn bind(handle: *mut c_void) -> Result<Runtime, String> {
             )?),
             gather: transmute::<*mut c_void, unsafe extern "C" fn()>(find(c"hitmap_gather")?),
             attach: transmute::<*mut c_void, unsafe extern "C" fn(c_int, u64) -> c_int>(find(c"hitmap_attach")?),
+            twin: transmute::<*mut c_void, unsafe extern "C" fn(*mut u64) -> c_int>(find(c"hitmap_twin")?),
+            enter: transmute::<*mut c_void, unsafe extern "C" fn(c_int, u64) -> c_int>(find(c"hitmap_enter")?),
         })
     }
 }

@@ -3,13 +3,14 @@
 //! Owns no rule of its own: `hitmap_observers::snapshot` has them. What is added here is that two
 //! builds of one library are refused, because a sum over both would say nothing.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hitmap_observers::snapshot::{FileError, Hit, Hits, Meta, ModuleMap, Problem, Snapshot as Map};
 use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::coverage::Module;
 
@@ -35,9 +36,7 @@ impl Snapshot {
             ModuleMap::new(module.id(), hits)
         });
         let maps = maps.collect::<Result<Vec<_>, _>>().map_err(bad)?;
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let meta = Meta { created, tool: concat!("hitmap ", env!("CARGO_PKG_VERSION")).into(), ..Meta::default() };
-        Ok(Snapshot { map: Map::new(maps, meta).map_err(bad)? })
+        Ok(Snapshot { map: Map::new(maps, meta_of_now()).map_err(bad)? })
     }
 
     /// Dense classes for a process that has `modules`.
@@ -160,6 +159,21 @@ impl Snapshot {
         other.map.is_subset(&self.map)
     }
 
+    /// Whether the other has every edge of this one, and more.
+    fn __lt__(&self, other: &Snapshot) -> bool {
+        self.map.is_subset(&other.map) && self.map.hits() < other.map.hits()
+    }
+
+    /// Whether this one has every edge of the other, and more.
+    fn __gt__(&self, other: &Snapshot) -> bool {
+        other.__lt__(self)
+    }
+
+    /// Whether any edge was hit.
+    fn __bool__(&self) -> bool {
+        self.map.hits() != 0
+    }
+
     /// Whether both have the same libraries with the same hits; where they come from does not count.
     fn __eq__(&self, other: &Snapshot) -> bool {
         let (ours, theirs) = (self.map.modules(), other.map.modules());
@@ -167,26 +181,134 @@ impl Snapshot {
         ours.len() == theirs.len() && pairs.all(|(a, b)| a.id().key() == b.id().key() && a.hits() == b.hits())
     }
 
+    /// Equal snapshots have equal hashes: a snapshot never changes.
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for module in self.map.modules() {
+            (module.id().key(), module.hits()).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// `numpy.asarray(snapshot)`: the class of every edge, library after library as in `modules`.
+    #[getter]
+    fn __array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let total = self.map.total() as usize;
+        let classes = PyBytes::new_with(py, total, |classes| {
+            let mut first = 0;
+            for module in self.map.modules() {
+                module.hits().iter().for_each(|hit| classes[first + hit.edge as usize] = hit.class);
+                first += module.id().edges as usize;
+            }
+            Ok(())
+        })?;
+        let array = PyDict::new(py);
+        array.set_item("version", 3)?;
+        array.set_item("shape", (total,))?;
+        array.set_item("typestr", "|u1")?;
+        array.set_item("data", classes)?;
+        Ok(array)
+    }
+
+    /// Hits and edges of all, then of the libraries that were hit, the most first.
     fn __repr__(&self) -> String {
-        format!(
-            "<snapshot of {} libraries, {} of {} edges>",
-            self.map.modules().len(),
-            self.map.hits(),
-            self.map.total()
-        )
+        const SHOWN: usize = 3;
+        let (hit, rest) = self.hit_modules();
+        let mut text = format!("<snapshot of {} of {} edges", self.map.hits(), self.map.total());
+        for (at, module) in hit.iter().take(SHOWN).enumerate() {
+            let (name, hits, edges) = (&module.id().name, module.hits().len(), module.id().edges);
+            text += &format!("{} {name} {hits}/{edges}", if at == 0 { ":" } else { "," });
+        }
+        match hit.len().saturating_sub(SHOWN) + rest {
+            0 => text + ">",
+            1 => text + " and another library>",
+            more => text + &format!(" and {more} other libraries>"),
+        }
+    }
+
+    /// A table for notebooks: a line a library.
+    fn _repr_html_(&self) -> String {
+        let mut rows = String::new();
+        for module in self.map.modules() {
+            let (id, hits) = (module.id(), module.hits().len());
+            let percent = 100.0 * hits as f64 / f64::from(id.edges.max(1));
+            rows += &format!(
+                "<tr><td>{}</td><td>{hits}</td><td>{}</td><td>{percent:.1} %</td><td><code>{}</code></td></tr>",
+                escaped(&id.name),
+                id.edges,
+                id.identity
+            );
+        }
+        let head = "<tr><th>library</th><th>hit</th><th>edges</th><th></th><th>build</th></tr>";
+        format!("<table>{head}{rows}</table>")
     }
 }
 
 impl Snapshot {
+    /// Libraries that were hit, the most first, and how many were not.
+    fn hit_modules(&self) -> (Vec<&ModuleMap>, usize) {
+        let mut hit: Vec<_> = self.map.modules().iter().filter(|module| !module.hits().is_empty()).collect();
+        hit.sort_by_key(|module| std::cmp::Reverse(module.hits().len()));
+        let rest = self.map.modules().len() - hit.len();
+        (hit, rest)
+    }
+
     fn with(&self, other: &Snapshot, combine: impl Fn(&Map, &Map) -> Map) -> PyResult<Snapshot> {
-        match self.map.conflicts(&other.map).first() {
-            Some(conflict) => Err(PyValueError::new_err(conflict.to_string())),
-            None => Ok(Snapshot { map: combine(&self.map, &other.map) }),
-        }
+        refuse_conflicts(&self.map, &other.map)?;
+        Ok(Snapshot { map: combine(&self.map, &other.map) })
+    }
+
+    /// The map itself.
+    pub fn map(&self) -> &Map {
+        &self.map
     }
 }
 
-fn bad(error: impl std::fmt::Display) -> PyErr {
+impl From<Map> for Snapshot {
+    fn from(map: Map) -> Snapshot {
+        Snapshot { map }
+    }
+}
+
+/// How many edges lie in which of up to three snapshots: element `0b101` counts those that only the
+/// first and the third have. Raises `ValueError` for another number of snapshots, and for two builds
+/// of one library.
+#[pyfunction]
+#[pyo3(signature = (*snapshots))]
+pub fn venn(snapshots: Vec<PyRef<'_, Snapshot>>) -> PyResult<Vec<u64>> {
+    if !(1..=3).contains(&snapshots.len()) {
+        return Err(PyValueError::new_err(format!("venn takes one to three snapshots, not {}", snapshots.len())));
+    }
+    let maps: Vec<&Map> = snapshots.iter().map(|snapshot| &snapshot.map).collect();
+    for (at, map) in maps.iter().enumerate() {
+        maps[..at].iter().try_for_each(|before| refuse_conflicts(before, map))?;
+    }
+    Ok(hitmap_observers::snapshot::venn(&maps)[..1 << maps.len()].to_vec())
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// The program that snapshots say they were made with.
+pub const TOOL: &str = concat!("hitmap ", env!("CARGO_PKG_VERSION"));
+
+/// The metadata of a snapshot that is made now.
+pub fn meta_of_now() -> Meta {
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Meta { created, tool: TOOL.into(), ..Meta::default() }
+}
+
+/// Raises `ValueError` when both have a library of one name and share no build of it.
+pub fn refuse_conflicts(one: &Map, other: &Map) -> PyResult<()> {
+    match one.conflicts(other).first() {
+        Some(conflict) => Err(bad(conflict)),
+        None => Ok(()),
+    }
+}
+
+/// A `ValueError` that says what is wrong.
+pub fn bad(error: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 

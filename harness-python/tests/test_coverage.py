@@ -17,6 +17,8 @@ struct hitmap_module { uint8_t identity[32]; uint32_t identity_len, kind; uint64
 static uint8_t view[64][8]; static int depth; uint64_t known = 8; uint32_t version = 1, build;
 uint32_t hitmap_version(void) { return version; }
 int hitmap_attach(int fd, uint64_t token) { return -3; }
+int hitmap_twin(uint64_t *token) { return -4; }
+int hitmap_enter(int fd, uint64_t token) { return -3; }
 uint64_t hitmap_total(void) { return known; }
 static uint32_t count(int from, int to) { uint32_t n = 0; for (int i = from; i < to; i++) n += view[depth][i] != 0; return n; }
 uint64_t hitmap_hits(void) { return count(0, 8); }
@@ -133,6 +135,67 @@ def test_snapshots_are_sets_of_edges(python):
         cov.restore(a)
         assert cov.snapshot() == a
         assert a != 3 and a.created > 0 and a.executions == 0
+    """)
+
+
+def test_snapshots_compare_hash_and_count(python):
+    python("""
+        hit(0); hit(5); a = cov.snapshot()
+        hit(6); b = cov.snapshot()
+        cov.reset(); none = cov.snapshot()
+        cov.reset(); hit(6); c = cov.snapshot()
+        assert none < a < b > a and a <= a and not a < a and not b < a and not a > c
+        assert a and not none and not a & c
+        assert {a, a | a, b - c, c} == {a, c} and hash(a) == hash(b - c)
+        assert hitmap.venn(a, b, c) == [0, 0, 0, 2, 0, 0, 1, 0] and hitmap.venn(a, c) == [0, 2, 1, 0] and hitmap.venn(b) == [0, 3]
+        for wrong, error in ((lambda: hitmap.venn(), ValueError), (lambda: hitmap.venn(a, b, c, a), ValueError),
+                             (lambda: a | 3, TypeError), (lambda: a < 3, TypeError), (lambda: hitmap.venn(3), TypeError)):
+            try:
+                wrong()
+            except error:
+                pass
+            else:
+                raise AssertionError
+    """)
+
+
+def test_snapshots_show_what_they_hold(python):
+    pytest.importorskip("numpy")
+    python("""
+        import numpy
+        hit(1); hit(6); hit(7); snap = cov.snapshot()
+        assert repr(snap) == "<snapshot of 3 of 8 edges: two.so 2/4, one.so 1/4>"
+        cov.reset()
+        assert repr(cov.snapshot()) == "<snapshot of 0 of 8 edges and 2 other libraries>"
+        assert "<td>two.so</td><td>2</td><td>4</td><td>50.0 %</td><td><code>a100</code></td>" in snap._repr_html_()
+        array = numpy.asarray(snap)
+        assert (array.dtype, array.flags.writeable, array.tolist()) == (numpy.uint8, False, [0, 1, 0, 0, 0, 0, 1, 1])
+        assert [(m.first, m.edges) for m in snap.modules] == [(0, 4), (4, 4)]
+    """)
+
+
+def test_histories_take_snapshots(python):
+    python("""
+        hit(0); hit(5); a = cov.snapshot()
+        hit(6); b = cov.snapshot()
+        history = hitmap.History(a)
+        assert (history.hits, history.total, history.snapshot()) == (2, 8, a)
+        assert history.update(b) == b - a and not history.update(a)
+        assert repr(history) == "<history of 3 of 8 edges>"
+        ctypes.c_uint32.in_dll(rt, "build").value = 0x10
+        for wrong, error in ((cov.snapshot(), ValueError), (3, AttributeError)):
+            try:
+                history.update(wrong)
+            except error:
+                assert history.snapshot() == b
+            else:
+                raise AssertionError
+        try:
+            hitmap.isolated(print)
+        except OSError as error:
+            assert "refused memory" in str(error)
+        else:
+            raise AssertionError
     """)
 
 

@@ -138,6 +138,13 @@ def test_a_script_without_a_main_part_is_told(harness):
         assert 'if __name__ == "__main__":' in engine.report()
 
 
+def test_a_program_that_uses_multiprocessing_is_none_of_a_worker(started, monkeypatch, tmp_path):
+    import multiprocessing
+
+    assert multiprocessing and sys.modules["__mp_main__"] is sys.modules["__main__"]
+    assert hitmap.fuzz(at_top_level, out=tmp_path).exit_code == 0
+
+
 def test_the_command_line_answers():
     run = subprocess.run([sys.executable, "-m", "hitmap", "--help"], capture_output=True, text=True)
     assert run.returncode == 0 and "fuzz" in run.stdout

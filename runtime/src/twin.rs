@@ -4,7 +4,8 @@
 //! the fork, puts it in the place of the map that it inherited ([`enter`]): at the same address and
 //! with the same ranges, so no guard is numbered anew, nothing is copied, and the cost does not grow
 //! with the number of edges. Unlike `attach`, nothing that was counted before moves along: map and
-//! view begin empty. Clearing the twin between runs is the parent's business.
+//! view begin empty. Clearing the twin before the next run is the
+//! parent's business.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,9 +1,15 @@
-//! `hitmap replay`: run inputs again, each in a fresh child, and show what becomes of them.
+//! `hitmap replay`: run inputs again, each in a fresh child, and show what becomes of them, and how
+//! coverage grows.
 
+use std::collections::HashSet;
+use std::fs::{File, Metadata};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hitmap_observers::history::History;
+use hitmap_observers::observer::Hit;
 
 use super::fuzz::absolute_harness;
 use crate::campaign::manifest::Manifest;
@@ -22,10 +28,11 @@ use crate::worker::server::{Launch, Variant};
 #[command(after_help = "Examples:
   hitmap replay out/findings/signal-0123456789abcdef/input
   hitmap replay crash.bin --harness harness.py
+  hitmap replay out/w0/queue --order ctime --csv cov_by_time.txt
 
 Exit codes: 0 no input is a finding, 1 one is.")]
 pub struct Typed {
-    /// Files to run
+    /// Files to run; a folder stands for the files in it
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The harness; the one of the campaign that the input lies in, when it is left out
@@ -37,6 +44,12 @@ pub struct Typed {
     /// Memory limit of one input, in MiB above what the harness has after import; 0 for none
     #[arg(short = 'm', long = "memory", value_name = "MB", value_parser = clap::value_parser!(u64).range(0..=1 << 24))]
     memory_mb: Option<u64>,
+    /// Run the oldest file first, instead of as named
+    #[arg(long, value_name = "TIME")]
+    order: Option<Order>,
+    /// Write how coverage grew, a line a file: seconds since the first file was made, edges so far
+    #[arg(long, value_name = "FILE", requires = "order")]
+    csv: Option<PathBuf>,
     /// The Python interpreter that runs the harness
     #[arg(long, value_name = "PATH")]
     python: Option<String>,
@@ -45,21 +58,28 @@ pub struct Typed {
     json: bool,
 }
 
+/// The time of a file that its age goes by.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Order {
+    /// When the file was last changed, its name and owner included
+    Ctime,
+    /// When its content was last written; survives copying by cp -p and rsync -a
+    Mtime,
+}
+
 /// Runs the inputs; the exit code says whether one is a finding.
 ///
 /// # Errors
 /// With a message for the user.
 pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
-    for input in &typed.inputs {
-        std::fs::metadata(input).map_err(Failure::file("cannot read", input))?;
-    }
-    let campaign = campaign_of(&typed.inputs[0])?;
-    for input in typed.inputs.iter().skip(1).filter(|_| typed.harness.is_none()) {
+    let inputs = inputs(&typed.inputs, typed.order)?;
+    let campaign = campaign_of(&inputs[0].path)?;
+    for Input { path: input, .. } in inputs.iter().skip(1).filter(|_| typed.harness.is_none()) {
         if campaign_of(input)? != campaign {
             return Err(Failure::usage(format!(
                 "{}: of another campaign than {}; replay them one after the other, or name a --harness for all",
                 input.display(),
-                typed.inputs[0].display()
+                inputs[0].path.display()
             )));
         }
     }
@@ -69,7 +89,7 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
         (None, None) => {
             return Err(Failure::usage(format!(
                 "{}: not in a campaign folder; name the harness with --harness HARNESS.py",
-                typed.inputs[0].display()
+                inputs[0].path.display()
             )));
         }
     };
@@ -92,9 +112,13 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
         .map_err(|e| Failure::internal(format!("no memory for the history: {e}")))?;
     let mut worker = ProcessWorker::start(launch, limits, files, history.fd(), &[])?;
     let mut symbolizer = Symbolizer::default();
-    let mut found = false;
-    for path in &typed.inputs {
-        found |= replay_one(path, &mut worker, &mut symbolizer, typed.json)?;
+    let mut growth = typed.csv.as_deref().map(|path| Growth::new(path, inputs[0].nanos)).transpose()?;
+    let (mut found, mut hits) = (false, Vec::new());
+    for Input { path, nanos } in &inputs {
+        found |= replay_one(path, &mut worker, &mut symbolizer, typed.json, &mut hits)?;
+        if let Some(growth) = &mut growth {
+            growth.add(*nanos, &hits)?;
+        }
     }
     Ok(if found { exit::FINDINGS } else { exit::CLEAN })
 }
@@ -104,10 +128,11 @@ fn replay_one(
     worker: &mut ProcessWorker,
     symbolizer: &mut Symbolizer,
     json: bool,
+    hits: &mut Vec<Hit>,
 ) -> Result<bool, Failure> {
     let input = std::fs::read(path).map_err(Failure::file("cannot read", path))?;
-    let mut hits = Vec::new();
-    let seen = worker.observe(&input, true, &mut hits)?;
+    hits.clear();
+    let seen = worker.observe(&input, true, hits)?;
     let described = seen.evidence.as_deref().map(|evidence| describe(evidence, symbolizer, worker.modules()));
     if json {
         let report = described.as_ref().map(|d| &d.report);
@@ -123,6 +148,70 @@ fn replay_one(
         println!("{}: {} in {micros:.0} µs, {} edges", path.display(), seen.outcome.word(), hits.len());
     }
     Ok(described.is_some())
+}
+
+/// A file to run, and its time in nanoseconds since 1970; 0 when there is no order.
+struct Input {
+    path: PathBuf,
+    nanos: i128,
+}
+
+/// The files that were named, and those in the folders that were named, in their order.
+fn inputs(named: &[PathBuf], order: Option<Order>) -> Result<Vec<Input>, Failure> {
+    let mut inputs = Vec::new();
+    for path in named {
+        let about = std::fs::metadata(path).map_err(Failure::file("cannot read", path))?;
+        if !about.is_dir() {
+            inputs.push(Input { path: path.clone(), nanos: time_of(&about, order) });
+            continue;
+        }
+        let before = inputs.len();
+        for entry in std::fs::read_dir(path).map_err(Failure::file("cannot list", path))? {
+            let file = entry.map_err(Failure::file("cannot list", path))?.path();
+            let about = std::fs::metadata(&file).map_err(Failure::file("cannot read", &file))?;
+            if about.is_file() {
+                inputs.push(Input { path: file, nanos: time_of(&about, order) });
+            }
+        }
+        inputs[before..].sort_by(|a, b| a.path.cmp(&b.path));
+    }
+    if inputs.is_empty() {
+        return Err(Failure::usage(format!("{}: no file in this folder; name inputs", named[0].display())));
+    }
+    // Files of one time stay in the order of their names.
+    inputs.sort_by_key(|input| input.nanos);
+    Ok(inputs)
+}
+
+fn time_of(about: &Metadata, order: Option<Order>) -> i128 {
+    let (seconds, nanos) = match order {
+        Some(Order::Ctime) => (about.ctime(), about.ctime_nsec()),
+        Some(Order::Mtime) => (about.mtime(), about.mtime_nsec()),
+        None => (0, 0),
+    };
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+}
+
+/// How coverage grows from file to file, as Tzer's `cov_by_time.txt` has it: seconds with two
+/// decimals, a comma, the edges that were hit so far, another comma.
+struct Growth<'a> {
+    path: &'a Path,
+    file: File,
+    began: i128,
+    edges: HashSet<u32>,
+}
+
+impl Growth<'_> {
+    fn new(path: &Path, began: i128) -> Result<Growth<'_>, Failure> {
+        let file = File::create(path).map_err(Failure::file("cannot write", path))?;
+        Ok(Growth { path, file, began, edges: HashSet::new() })
+    }
+
+    fn add(&mut self, nanos: i128, hits: &[Hit]) -> Result<(), Failure> {
+        self.edges.extend(hits.iter().map(|(edge, _)| edge));
+        let seconds = (nanos - self.began) as f64 / 1e9;
+        writeln!(self.file, "{seconds:.2},{},", self.edges.len()).map_err(Failure::file("cannot write", self.path))
+    }
 }
 
 /// The campaign that a file lies in: the nearest folder above it with a `campaign.json`.

@@ -25,6 +25,8 @@ if _RUNTIME.exists():
 
 from hitmap._fuzz import Finding, Result, fuzz  # noqa: E402
 from hitmap._harness import Harness, harness  # noqa: E402
+from hitmap._isolated import Run, isolated, mark  # noqa: E402
+from hitmap._native import History, venn  # noqa: E402
 from hitmap.coverage import Coverage, Delta, Module, Place, Snapshot, coverage  # noqa: E402
 
 __version__ = _native.__version__
@@ -34,12 +36,17 @@ __all__ = [
     "Delta",
     "Finding",
     "Harness",
+    "History",
     "Module",
     "Place",
     "Result",
+    "Run",
     "Snapshot",
     "coverage",
     "errors",
     "fuzz",
     "harness",
+    "isolated",
+    "mark",
+    "venn",
 ]

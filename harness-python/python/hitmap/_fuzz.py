@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hitmap import _travel
 from hitmap._harness import Harness, what_is_wrong
 from hitmap.errors import CampaignError, HarnessError
 
@@ -160,8 +160,8 @@ def findings(out: Path) -> list[Finding]:
 
 
 def _imported_by_a_worker() -> bool:
-    main = sys.modules.get("__main__")
-    return main is not None and main is sys.modules.get(_WORKER_MODULE)
+    # By its own name: importing multiprocessing makes this an alias of the program itself.
+    return getattr(sys.modules.get("__main__"), "__name__", "") == _WORKER_MODULE
 
 
 def _run(command: list[str]) -> int:
@@ -186,25 +186,9 @@ def _argument(harness: Harness, out: Path) -> str:
     # It stays there: replaying a finding or resuming the campaign wants the harness again.
     path = out.resolve().with_name(f"{out.resolve().name}.harness.pkl")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_pickled(harness))
+    remedy = "move it to a .py file, or let it make inside what it holds from outside"
+    path.write_bytes(_travel.pickled(harness, harness.name, remedy, HarnessError))
     return str(path)
-
-
-def _pickled(harness: Harness) -> bytes:
-    try:
-        import cloudpickle  # type: ignore[import-untyped]
-    except ImportError:
-        raise HarnessError(
-            f"{harness.name} is not at the top level of a file, so it has to travel by cloudpickle: "
-            f"{sys.executable} -m pip install cloudpickle, or move it to a .py file"
-        ) from None
-    try:
-        return cloudpickle.dumps(harness)
-    except (TypeError, pickle.PicklingError) as error:
-        raise HarnessError(
-            f"{harness.name} cannot travel to the workers: {error}; move it to a .py file, or let it make inside what "
-            "it holds from outside"
-        ) from error
 
 
 def _seed_folder(seeds: object, stack: ExitStack) -> Path | None:

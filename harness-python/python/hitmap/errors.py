@@ -16,6 +16,10 @@ class CampaignError(HitmapError):
     """A campaign could not be run."""
 
 
+class IsolatedError(HitmapError):
+    """A call cannot be run in a child, or what it gave cannot be carried back."""
+
+
 class LoadFailure(HarnessError):
     """A worker cannot load its harness.
 

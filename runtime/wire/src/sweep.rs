@@ -149,6 +149,35 @@ impl Plan {
         }
     }
 
+    /// Calls `touched(edge)` for what is touched now, and clears nothing: of libraries that are swept
+    /// all that is not 0, of guards what the journal has from entry `from` on. Returns how many
+    /// entries the journal has.
+    ///
+    /// # Panics
+    /// When the plan was made for a larger region.
+    pub fn peek(&self, region: &Region, from: u32, mut touched: impl FnMut(u32)) -> u32 {
+        assert!(self.capacity <= region.layout().capacity, "a plan reads the region that it was made for");
+        for Swept { range, how } in &self.swept {
+            let plane = if *how == How::Counters { region.counters() } else { region.flags() };
+            // SAFETY: `of` made the range for a region that is no larger than this one.
+            unsafe { peek_at(plane, range, &mut touched) };
+        }
+        let len = region.header().journal_len.load(Ordering::Relaxed);
+        match region.journal().get(from.min(len) as usize..len as usize) {
+            Some(entries) => {
+                let edges = entries.iter().map(|entry| entry.load(Ordering::Relaxed));
+                edges.filter(|edge| self.guards.iter().any(|range| range.contains(edge))).for_each(touched);
+            }
+            None => {
+                for range in &self.guards {
+                    // SAFETY: as above.
+                    unsafe { peek_at(region.counters(), range, &mut touched) };
+                }
+            }
+        }
+        len
+    }
+
     #[inline]
     fn drain_journal(&self, region: &Region, entries: &[AtomicU32], mut hit: impl FnMut(u32, u8)) {
         let counters = region.counters();
@@ -208,6 +237,23 @@ unsafe fn stretch(region: &Region, range: &Range<u32>, how: How) -> Stretch {
     // SAFETY: the caller's word.
     let (counters, flags) = unsafe { (region.counters().add(start), region.flags().add(start)) };
     Stretch { counters, flags, limits: None, len, how }
+}
+
+/// # Safety
+/// `plane` has a readable byte for every edge of `range`.
+unsafe fn peek_at(plane: *const u8, range: &Range<u32>, touched: &mut impl FnMut(u32)) {
+    const WORD: u32 = size_of::<u64>() as u32;
+    let mut edge = range.start;
+    while edge < range.end {
+        let end = (edge + WORD).min(range.end);
+        // SAFETY: the caller's word; a word is read only when all of it is in the range.
+        unsafe {
+            if end - edge < WORD || plane.add(edge as usize).cast::<u64>().read_unaligned() != 0 {
+                (edge..end).filter(|edge| plane.add(*edge as usize).read_volatile() != 0).for_each(&mut *touched);
+            }
+        }
+        edge = end;
+    }
 }
 
 /// Whether any library must be carried over by the process itself.
@@ -283,6 +329,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_peek_goes_on_where_the_last_one_stood() {
+        let (region, all) = region_with(&[(GUARDS, 100)]);
+        let plan = Plan::of(&all, region.layout().capacity);
+        let peeked = |from| {
+            let mut found = Vec::new();
+            let len = plan.peek(&region, from, |edge| found.push(edge));
+            (found, len)
+        };
+        hit(&region, &all[0], 5);
+        assert_eq!(peeked(0), (vec![4096 + 5], 1));
+        hit(&region, &all[0], 5);
+        hit(&region, &all[0], 7);
+        assert_eq!(peeked(1), (vec![4096 + 7], 2));
+        assert_eq!(peeked(9).0, []);
+        region.header().journal_len.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(peeked(2).0, [4096 + 5, 4096 + 7]);
+    }
+
+    #[test]
     fn a_journal_that_lies_reads_nothing_foreign() {
         let (region, all) = region_with(&[(GUARDS, 100)]);
         for edge in [0, 1, 4095, 4096 + 100, u32::MAX] {
@@ -307,6 +372,10 @@ pub(crate) mod tests {
                 (*edge, if only_flags { 1 } else { class::of_count(*count as u8) })
             }).collect();
             let plan = Plan::of(&all, region.layout().capacity);
+            let mut peeked = Vec::new();
+            plan.peek(&region, 0, |edge| peeked.push(edge));
+            peeked.sort_unstable();
+            prop_assert_eq!(peeked, counts.keys().copied().collect::<Vec<_>>());
             prop_assert_eq!(drained(&plan, &region), expect);
             prop_assert_eq!(drained(&plan, &region), vec![]);
         }
