@@ -11,6 +11,7 @@ from pathlib import Path
 import hitmap
 import pytest
 from hitmap.build import toolchain
+from hitmap.compat import maps
 
 from campaign import Hitmap, contents, until
 from puzzles import puzzle
@@ -18,6 +19,7 @@ from puzzles.build import compiled
 from test_bad_input import check_refusal
 
 SHM = Path("/dev/shm")
+GOLDEN = Path(__file__).resolve().parent.parent / "observers" / "tests" / "golden"
 VERBS = ("merge", "diff", "show", "run", "watch")
 
 SAVE = """
@@ -197,13 +199,21 @@ def test_show_says_why_functions_have_no_names(hitmap_, other_build, built, tmp_
 def test_what_is_no_snapshot_is_refused_by_name(hitmap_, snapshots, tmp_path, verb):
     whole = (tmp_path / "a.hitmap").read_bytes()
     (tmp_path / "cut.hitmap").write_bytes(whole[:-1])
+    (tmp_path / "flipped.hitmap").write_bytes(whole[:40] + bytes([whole[40] ^ 4]) + whole[41:])
+    for name in ("later-version.hitmap", "ten-gigabytes.hitmap", "v1-features.hitmap"):
+        (tmp_path / name).write_bytes((GOLDEN / name).read_bytes())
     (tmp_path / "other.bin").write_bytes(b"something else" * 10)
     (tmp_path / "empty.hitmap").touch()
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     before = sorted(tmp_path.iterdir())
-    for wrong in ("cut.hitmap", "other.bin", "empty.hitmap", "folder", "pipe", "missing.hitmap"):
-        check_refusal(hitmap_(*verb, wrong), (wrong,))
+    wrong = {
+        "cut.hitmap": "it ends after", "flipped.hitmap": "checksum", "later-version.hitmap": "newer hitmap",
+        "ten-gigabytes.hitmap": "it ends after 100 of", "v1-features.hitmap": "a feature log", "other.bin": "begin",
+        "empty.hitmap": "it is empty", "folder": "coverage.hitmap", "pipe": "a pipe", "missing.hitmap": "no such file",
+    }  # fmt: skip
+    for name, why in wrong.items():
+        check_refusal(hitmap_(*verb, name), (name, why))
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -477,3 +487,26 @@ def test_the_old_build_is_found_or_asked_for(hitmap_, builds, tmp_path):
     for wrong in ("old.hitmap", "missing.so", sys.executable):
         check_refusal(hitmap_("merge", "-o", "x.hitmap", "old.hitmap", "--relocate", wrong), (str(wrong),))
     assert hitmap_("merge", "-o", "x.hitmap", "old.hitmap", "--old", kept).code == 4
+
+
+def test_memory_does_not_grow_with_the_number_of_maps(hitmap_, tmp_path):
+    edges = 1_000_000
+    (tmp_path / "big.s").write_text(f'.section __sancov_guards,"aw",@nobits\n.zero {4 * edges}\n')
+    command = [toolchain.find(), "-shared", "-nostdlib", "-Wl,--build-id", "big.s", "-o", "big.so"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    maps.snapshot(bytes([0, 1] * (edges // 16)) + b"\0", [tmp_path / "big.so"]).save(tmp_path / "0.hitmap")
+    for number in range(1, 200):
+        (tmp_path / f"{number}.hitmap").write_bytes((tmp_path / "0.hitmap").read_bytes())
+
+    def peak(count: int) -> int:
+        files = [f"{number}.hitmap" for number in range(count)]
+        running = subprocess.Popen(
+            [HITMAP, "merge", "-o", "all.hitmap", *files], cwd=tmp_path, env=hitmap_.environment, stdout=subprocess.DEVNULL
+        )
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        assert running.returncode == 0
+        return usage.ru_maxrss
+
+    # Each has half a megabyte of hits in memory.
+    assert peak(200) < peak(2) + 10_000

@@ -269,3 +269,27 @@ fn a_large_map_stays_small() {
     assert!(bytes.len() < 150_000, "{} bytes", bytes.len());
     assert_eq!(decode(&bytes), Ok(snapshot));
 }
+
+/// Files that no hitmap writes, for whoever tests a reader: a later version, and ten gigabytes
+/// claimed in a hundred bytes.
+#[test]
+fn forged_files_are_what_they_are_called() {
+    let forged = |version: u8, payload: u64| {
+        let mut head = frame::encode(frame::SNAPSHOT, b"");
+        head.truncate(8);
+        head[6] = version;
+        head.extend(payload.to_le_bytes());
+        let sum = xxhash_rust::xxh3::xxh3_64(&head);
+        head.extend(sum.to_le_bytes());
+        head.resize(100, 0);
+        head
+    };
+    for (name, version, payload, expected) in [
+        ("later-version.hitmap", 9, 68, "format version 9"),
+        ("ten-gigabytes.hitmap", 1, 10 << 30, "it ends after 100 of 10737418272 bytes"),
+    ] {
+        assert_eq!(std::fs::read(golden(name)).unwrap(), forged(version, payload));
+        refused(&forged(version, payload), expected);
+        assert!(decode(&forged(version, payload)).is_err());
+    }
+}
