@@ -13,7 +13,7 @@ import pytest
 from hitmap.build import toolchain
 from hitmap.compat import maps
 
-from campaign import Hitmap, contents, until
+from campaign import HITMAP, Hitmap, contents, until
 from puzzles import puzzle
 from puzzles.build import compiled
 from test_bad_input import check_refusal
