@@ -45,14 +45,17 @@ impl History {
         self.covered
     }
 
+    /// The largest class seen of every edge of the region.
+    #[inline]
+    pub fn classes(&self) -> &[Class] {
+        // SAFETY: the plane is that long, ours alone, and written through `&mut self` only.
+        unsafe { std::slice::from_raw_parts(self.truth.base(), self.capacity as usize) }
+    }
+
     /// The largest class seen of `edge`; 0 for an edge outside of the region.
     #[inline]
     pub fn class(&self, edge: u32) -> Class {
-        if edge >= self.capacity {
-            return 0;
-        }
-        // SAFETY: the edge lies within the plane.
-        unsafe { *self.truth.base().add(edge as usize) }
+        self.classes().get(edge as usize).copied().unwrap_or(0)
     }
 
     /// Whether reaching `edge` with `class` would be new.

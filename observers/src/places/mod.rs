@@ -82,6 +82,11 @@ impl Library {
         self.table.edges.len()
     }
 
+    /// Whether a function begins at an edge of the library.
+    pub fn is_entry(&self, local: u32) -> bool {
+        self.table.edges.get(local as usize).is_some_and(|edge| edge.entry)
+    }
+
     /// The place of an edge, by its number within the library; `None` when there is no such edge.
     /// What the file does not say is left empty.
     pub fn place(&self, local: u32) -> Option<Place> {

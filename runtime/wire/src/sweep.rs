@@ -56,6 +56,11 @@ impl Plan {
         self.edges
     }
 
+    /// The end of the last page of edges that is read; 0 when none is.
+    pub fn end(&self) -> usize {
+        self.ranges().map(|(range, _)| (range.end as usize).next_multiple_of(PAGE)).max().unwrap_or(0)
+    }
+
     /// Edges of the region that the plan was made for.
     pub(crate) fn capacity(&self) -> u32 {
         self.capacity
@@ -118,7 +123,7 @@ impl Plan {
     }
 
     /// Clears every touched edge. What was swept is told as blocks of [`BLOCK`] edges, by
-    /// `block(first, classes)`; what a journal has as `hit(edge, class)`. Each edge is told once.
+    /// `block(first, classes)`; what a journal has by `hits`, a few at a time. Each edge is told once.
     ///
     /// # Panics
     /// When the plan was made for a larger region.
@@ -127,7 +132,7 @@ impl Plan {
         &self,
         region: &Region,
         mut block: impl FnMut(u32, &[Class; BLOCK]),
-        mut hit: impl FnMut(u32, Class),
+        hits: impl FnMut(&[(u32, Class)]),
     ) {
         assert!(self.capacity <= region.layout().capacity, "a plan reads the region that it was made for");
         for Swept { range, how } in &self.swept {
@@ -139,7 +144,7 @@ impl Plan {
         }
         let len = region.header().journal_len.swap(0, Ordering::Relaxed) as usize;
         match region.journal().get(..len) {
-            Some(entries) => self.drain_journal(region, entries, |edge, count| hit(edge, class::of_count(count))),
+            Some(entries) => self.drain_journal_by_chunks(region, entries, hits),
             None => {
                 for range in &self.guards {
                     // SAFETY: as above.
@@ -178,6 +183,14 @@ impl Plan {
         len
     }
 
+    fn drain_journal_by_chunks(&self, region: &Region, entries: &[AtomicU32], hits: impl FnMut(&[(u32, Class)])) {
+        match self.guards.as_slice() {
+            // The usual case needs no list.
+            &[Range { start, end }] => chunks(region, entries, |edge| (start..end).contains(&edge), hits),
+            many => chunks(region, entries, |edge| many.iter().any(|range| range.contains(&edge)), hits),
+        }
+    }
+
     #[inline]
     fn drain_journal(&self, region: &Region, entries: &[AtomicU32], mut hit: impl FnMut(u32, u8)) {
         let counters = region.counters();
@@ -192,6 +205,34 @@ impl Plan {
                 hit(edge, count);
             }
         }
+    }
+}
+
+/// Takes what a journal has through an array of its own: every store to the counters might, for all the
+/// compiler knows, change a list of the caller's.
+#[inline(always)]
+fn chunks(
+    region: &Region,
+    entries: &[AtomicU32],
+    is_ours: impl Fn(u32) -> bool,
+    mut hits: impl FnMut(&[(u32, Class)]),
+) {
+    let (counters, capacity) = (region.counters(), region.layout().capacity);
+    let mut told = [(0, 0); BLOCK];
+    for chunk in entries.chunks(BLOCK) {
+        let mut len = 0;
+        for entry in chunk {
+            let edge = entry.load(Ordering::Relaxed);
+            if !is_ours(edge) {
+                continue;
+            }
+            debug_assert!(edge < capacity);
+            // SAFETY: the edge lies in a range of the plan, which was clamped to the capacity.
+            let count = unsafe { counters.add(edge as usize).replace(0) };
+            told[len] = (edge, class::of_count(count));
+            len += usize::from(count != 0);
+        }
+        hits(&told[..len]);
     }
 }
 
@@ -399,7 +440,7 @@ pub(crate) mod tests {
                 let touched = classes.iter().enumerate().filter(|(_, class)| **class != 0);
                 told.borrow_mut().extend(touched.map(|(i, class)| (first + i as u32, *class)));
             };
-            plan.drain_blocks(&other, block, |edge, class| told.borrow_mut().push((edge, class)));
+            plan.drain_blocks(&other, block, |hits| told.borrow_mut().extend_from_slice(hits));
             let mut told = told.into_inner();
             told.sort_unstable();
             prop_assert_eq!(told, drained(&plan, &one));

@@ -1,8 +1,12 @@
 //! Lanes for x86-64 with AVX2: two registers. One register of AVX-512 was measured to gain nothing on Zen 5.
 
+// Every `unsafe` block here: SAFETY: the processor has AVX2 and pointers are good for 64 bytes, by the
+// caller's word; loads and stores are the unaligned ones.
+#![allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
+
 use std::arch::x86_64::*;
 
-use super::Lanes;
+use super::{BLOCK, GROUP, Lanes};
 use crate::class::OF_COUNT;
 
 #[derive(Clone, Copy)]
@@ -25,9 +29,6 @@ const fn classes_of_multiples(step: usize) -> [u8; 16] {
     classes
 }
 
-// Every `unsafe` block below: SAFETY: the processor has AVX2 and pointers are good for 64 bytes, by
-// the caller's word; loads and stores are the unaligned ones.
-#[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Avx2 {
@@ -94,5 +95,45 @@ impl Lanes for Avx2 {
                 _mm256_max_epu8(units, _mm256_shuffle_epi8(high, sixteens))
             })
         }
+    }
+
+    /// Eight blocks at a time, so that one instruction brings several answers out of the registers: a
+    /// test for each block took a quarter longer.
+    #[inline(always)]
+    unsafe fn touched_blocks(at: *const u8) -> u64 {
+        let (mut bits, mut first) = (0, 0);
+        while first < GROUP {
+            unsafe { bits |= (untouched_of_four(at.add(first * BLOCK)) ^ 15) << first };
+            first += 4;
+        }
+        bits
+    }
+}
+
+/// 255 in each byte of the words that are 0 in both halves of a block.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+unsafe fn untouched(at: *const u8) -> __m256i {
+    unsafe {
+        let Avx2(low, high) = Avx2::load(at);
+        _mm256_cmpeq_epi64(_mm256_or_si256(low, high), _mm256_setzero_si256())
+    }
+}
+
+/// A bit for each of four blocks that is all zero.
+///
+/// # Safety
+/// All four must be readable; else as for [`Lanes`].
+#[inline(always)]
+unsafe fn untouched_of_four(at: *const u8) -> u64 {
+    unsafe {
+        let first = _mm256_packs_epi32(untouched(at), untouched(at.add(BLOCK)));
+        let last = _mm256_packs_epi32(untouched(at.add(2 * BLOCK)), untouched(at.add(3 * BLOCK)));
+        // Each half of the register now has 32 bits for each of the four blocks.
+        let whole = _mm256_cmpeq_epi32(_mm256_packs_epi16(first, last), _mm256_set1_epi32(-1));
+        let halves = _mm256_movemask_ps(_mm256_castsi256_ps(whole)) as u64;
+        halves & (halves >> 4) & 15
     }
 }

@@ -58,8 +58,8 @@ pub(crate) unsafe fn sweep(isa: Isa, stretch: Stretch, hit: impl FnMut(usize, u8
     unsafe { isa.pass(stretch, hit) }
 }
 
-/// Clears the stretch, and calls `block(i, classes)`, in rising order, for every block of which an
-/// edge was touched; `i` is its first edge. Limits are not looked at.
+/// Clears the stretch, and calls `block(i, classes)`, in rising order, for every block of which an edge
+/// was touched; `i` is its first edge. Limits are not looked at.
 ///
 /// # Safety
 /// As for [`sweep`]; `block` changes no byte of the planes.
@@ -88,8 +88,10 @@ trait Lanes: Copy {
     /// Its bits that are not in `other`.
     unsafe fn without(self, other: Self) -> Self;
     unsafe fn or(self, other: Self) -> Self;
-    /// Counts as hit classes: [`class::of_count`] of every byte.
+    /// Counts as hit classes: [`crate::class::of_count`] of every byte.
     unsafe fn classes(self) -> Self;
+    /// [`touched_blocks`] of a whole [`GROUP`].
+    unsafe fn touched_blocks(at: *const u8) -> u64;
 }
 
 /// The pass. Always inlined, so that a function for one instruction set becomes a whole loop of it.
@@ -114,39 +116,77 @@ unsafe fn pass<L: Lanes>(stretch: Stretch, hit: impl FnMut(usize, u8)) {
 /// As for [`sweep_blocks`] and [`Lanes`].
 #[inline(always)]
 unsafe fn pass_blocks<L: Lanes>(stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
+    let Stretch { counters, flags, .. } = stretch;
     // SAFETY: the caller's word.
     unsafe {
         match stretch.how {
-            How::Both => walk_blocks(stretch, |counters, flags, inside| take_both::<L>(counters, flags, inside), block),
-            How::Counters => walk_blocks(stretch, |counters, _, inside| take_plane::<L>(counters, inside), block),
-            How::Flags => walk_blocks(stretch, |_, flags, inside| take_flags::<L>(flags, inside), block),
+            How::Both => {
+                let take = |counters, flags, inside| take_both::<L>(counters, flags, inside);
+                walk_blocks(stretch, flags, take, block)
+            }
+            How::Counters => {
+                walk_blocks(stretch, counters, |counters, _, inside| take_plane::<L>(counters, inside), block)
+            }
+            How::Flags => walk_blocks(stretch, flags, |_, flags, inside| take_flags::<L>(flags, inside), block),
         }
     }
 }
 
+/// Looks at 64 blocks of the plane `lead` before it takes the touched ones: which of them are is chance,
+/// and a branch on chance for each costs more than the look (1 Mi edges, 1,000 touched blocks).
+///
 /// # Safety
-/// As for [`pass_blocks`]; `take` touches no more than a block behind its pointers.
+/// As for [`pass_blocks`]; `take` touches no more than a block behind its pointers, and `lead` is one of
+/// the planes.
 #[inline(always)]
 unsafe fn walk_blocks<L: Lanes>(
     stretch: Stretch,
+    lead: *mut u8,
     take: impl Fn(*mut u8, *mut u8, usize) -> Option<L>,
     mut block: impl FnMut(usize, &[Class; BLOCK]),
 ) {
     let Stretch { counters, flags, len, .. } = stretch;
-    for first in (0..len).step_by(BLOCK) {
-        // SAFETY: `first` is a multiple of BLOCK below `len`, so the block lies within the planes; the
-        // array holds a block.
+    let blocks = len.div_ceil(BLOCK);
+    for first in (0..blocks).step_by(GROUP) {
+        // SAFETY: blocks below `blocks` lie within the planes; the array holds a block.
         unsafe {
-            let inside = (len - first).min(BLOCK);
-            let Some(counts) = take(counters.add(first), flags.add(first), inside) else { continue };
-            if counts.is_zero() {
-                continue;
+            let mut touched = match blocks - first {
+                GROUP.. => L::touched_blocks(lead.add(first * BLOCK)),
+                few => touched_blocks::<L>(lead.add(first * BLOCK), few),
+            };
+            while touched != 0 {
+                let at = (first + touched.trailing_zeros() as usize) * BLOCK;
+                touched &= touched - 1;
+                let inside = (len - at).min(BLOCK);
+                let Some(counts) = take(counters.add(at), flags.add(at), inside) else { continue };
+                if counts.is_zero() {
+                    continue;
+                }
+                let mut classes = [0; BLOCK];
+                counts.classes().store(classes.as_mut_ptr());
+                block(at, &classes);
             }
-            let mut classes = [0; BLOCK];
-            counts.classes().store(classes.as_mut_ptr());
-            block(first, &classes);
         }
     }
+}
+
+/// Blocks that are looked at before any is taken: one bit of a word each.
+const GROUP: usize = 64;
+
+/// A bit for each of the first `blocks` blocks, at most [`GROUP`], that is not all zero.
+///
+/// # Safety
+/// All of them must be readable; else as for [`Lanes`].
+#[inline(always)]
+unsafe fn touched_blocks<L: Lanes>(at: *const u8, blocks: usize) -> u64 {
+    // A loop and no closure: that would not be compiled for the instruction set of its caller.
+    let (mut bits, mut i) = (0, 0);
+    while i < blocks {
+        // SAFETY: the caller's word.
+        bits |= unsafe { u64::from(!L::load(at.add(i * BLOCK)).is_zero()) << i };
+        i += 1;
+    }
+    bits
 }
 
 /// # Safety
@@ -340,8 +380,12 @@ mod tests {
         #[test]
         fn blocks_tell_the_classes_of_one_edge_after_the_other(
             counters in plane(), flags in plane(), len in 0..=PLANE,
-            how in prop::sample::select(vec![How::Both, How::Counters, How::Flags]),
+            how in prop::sample::select(vec![How::Both, How::Counters, How::Flags]), far: bool,
         ) {
+            // A stretch of more than one group, of which the planes fill either end.
+            let space = vec![0; if far { GROUP * BLOCK } else { 0 }];
+            let (counters, flags) = ([&space[..], &counters].concat(), [&space[..], &flags].concat());
+            let len = space.len() + len;
             let mut expect = naive(&counters, &flags, None, len, how);
             expect.hits.iter_mut().for_each(|(_, count)| *count = crate::class::of_count(*count));
             for isa in Isa::all() {

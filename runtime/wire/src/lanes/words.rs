@@ -1,7 +1,7 @@
 //! Lanes for every processor: eight words of eight bytes, with the usual tricks to compute on the
 //! bytes of a word (Hacker's Delight, chapter 6-1: "Find First 0-Byte").
 
-use super::Lanes;
+use super::{GROUP, Lanes, touched_blocks};
 use crate::class;
 
 const HIGH: u64 = 0x80 * (u64::MAX / 255);
@@ -75,5 +75,11 @@ impl Lanes for Words {
     #[inline(always)]
     unsafe fn classes(self) -> Words {
         Words(self.0.map(|word| u64::from_ne_bytes(word.to_ne_bytes().map(class::of_count))))
+    }
+
+    #[inline(always)]
+    unsafe fn touched_blocks(at: *const u8) -> u64 {
+        // SAFETY: the caller's word.
+        unsafe { touched_blocks::<Words>(at, GROUP) }
     }
 }
