@@ -6,6 +6,7 @@ from peers.peer import Peer
 from rows.bugs import Bug
 from rows.cost import Cost
 from rows.coverage import Coverage
+from rows.isolated import ISOLATED
 from rows.maps import MAPS
 from rows.reset import Reset
 from rows.row import Row
@@ -43,6 +44,7 @@ def rows() -> list[Row]:
         ],
         *[Bug(name, about, TARGETS["bugs"], named("hitmap", *peers)) for name, about, peers in BUGS],
         *MAPS,
+        *ISOLATED,
     ]
 
 
