@@ -26,6 +26,8 @@ FRAME = {"function", "file", "line", "module", "offset"}
 @pytest.mark.parametrize(("puzzle", "seed"), CASES)
 def test_puzzle_ends_as_its_source_says(puzzle: Puzzle, seed: int, built, hitmap_, seeds, out):
     flags = [*puzzle.flags, "--max-execs", puzzle.within, "--seed", seed, "-j", 1]
+    if puzzle.asan:
+        flags += ["--asan"]
     if puzzle.dictionary:
         words = out.folder.with_name("words.dict")
         words.write_text("".join(f"word{n}={quoted}\n" for n, quoted in enumerate(puzzle.dictionary)))

@@ -38,6 +38,8 @@ pub struct Settings {
     pub map_edges: u32,
     /// The longest input, in bytes.
     pub max_len: usize,
+    /// Whether the builds with AddressSanitizer are fuzzed, in place of the ordinary ones.
+    pub asan: bool,
     /// The Python interpreter.
     pub python: String,
     /// Whether the user named it.
@@ -84,6 +86,9 @@ impl Settings {
         option(self.runs_per_child == 1, "--isolation", "exec".into());
         option(self.own_python, "--python", shell_quote(&self.python));
         option(self.map_edges != hitmap_wire::region::DEFAULT_EDGES, "--map-edges", self.map_edges.to_string());
+        if self.asan {
+            words.push("--asan".into());
+        }
         words.join(" ")
     }
 
@@ -94,7 +99,7 @@ impl Settings {
             harness: self.harness.clone(),
             memory_mb: self.memory_mb,
             patience: Duration::from_secs(120),
-            variant: Variant::Ordinary,
+            variant: if self.asan { Variant::Asan } else { Variant::Ordinary },
         }
     }
 
@@ -124,6 +129,7 @@ impl Settings {
             seed: 7,
             map_edges: 1 << 16,
             max_len: 4096,
+            asan: false,
             python: "python3".into(),
             own_python: false,
             hitmap: "hitmap".into(),

@@ -44,10 +44,13 @@ mod _native {
     #[pymodule_export]
     use crate::snapshot::{Snapshot, venn};
     #[pymodule_export]
+    use crate::worker::sanitizer::has_sanitizer;
+    #[pymodule_export]
     use crate::worker::{serve, serve_afl};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("STACK_SIGNAL", crate::worker::sanitizer::stack_signal())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -82,7 +82,7 @@ def memory(name: str, length: int) -> int:
 class Engine:
     """One worker and all that it shares."""
 
-    def __init__(self, harness: str | Path, *, edges: int = 8192, memory_mb: int = 0, environment=None, cwd=None):
+    def __init__(self, harness: str | Path, *, edges: int = 8192, memory_mb: int = 0, environment=None, cwd=None, variant=None):
         self.capacity = (edges + PAGE - 1) // PAGE * PAGE + PAGE
         self.counters_at = PAGE + 1024 * RECORD
         self.flags_at = self.counters_at + self.capacity
@@ -108,6 +108,7 @@ class Engine:
             [
                 sys.executable, "-m", "hitmap.worker", "--harness", str(harness),
                 "--fds", ",".join(str(self.fds[name]) for name in names), "--memory-mb", str(memory_mb),
+                *(["--variant", variant] if variant else []),
             ],
             pass_fds=[self.fds[name] for name in names],
             env={**os.environ, "HITMAP_MAP": f"fd:{self.fds['region']}:{TOKEN:016x}", **(environment or {})},

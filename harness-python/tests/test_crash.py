@@ -32,7 +32,7 @@ def test_abort_leaves_note_and_python_stack(worker):
 
 
 def test_a_wild_read_leaves_its_address(worker):
-    engine = worker("import ctypes; ctypes.string_at(0x10)")
+    engine = worker("import ctypes, hitmap\n@hitmap.harness\ndef run(data): ctypes.string_at(0x10)\n")
     assert crash(engine).signal == signal.SIGSEGV
     note = engine.crash()
     assert (note.signal, note.address) == (signal.SIGSEGV, 0x10)
@@ -47,7 +47,7 @@ def test_the_note_ends_where_the_target_ends(worker):
 
 
 def test_a_jump_to_nowhere_keeps_its_caller(worker):
-    engine = worker("import ctypes; ctypes.CFUNCTYPE(None)(0x1234)()")
+    engine = worker("import ctypes, hitmap\n@hitmap.harness\ndef run(data): ctypes.CFUNCTYPE(None)(0x1234)()\n")
     assert crash(engine).signal == signal.SIGSEGV
     note = engine.crash()
     assert note.frames[0] == 0x1235

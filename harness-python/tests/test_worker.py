@@ -163,3 +163,40 @@ def test_a_report_that_is_no_utf8_is_told(harness):
 def test_arguments_are_split(argument, file, name):
     found, found_name = split(argument)
     assert (os.fspath(found), found_name) == (file, name)
+
+
+def test_a_build_that_is_not_there_says_how_to_get_it(harness):
+    refused(harness("pass"), LoadFailure.NO_VARIANT, "asan", "hitmap build --asan", variant="asan")
+
+
+def beside(path, variant, **files):
+    folder = path.parent / ".hitmap" / variant
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name.replace("_py", ".py")).write_text(text)
+    return folder
+
+
+def test_a_build_of_another_kind_comes_first_and_is_said_to_be_there(harness):
+    path = harness("import hitmap\nimport built_twice\nassert built_twice.COMPARED\n@hitmap.harness\ndef run(data): pass\n")
+    beside(path, "comparisons", built_twice_py="COMPARED = True\n")
+    with Engine(path, variant="comparisons") as engine:
+        kind, value, _ = engine.hear()
+        assert (kind, value & 1) == (READY, 1), engine.report()
+
+
+def test_a_preload_that_is_gone_is_named(harness):
+    path = harness("pass")
+    beside(path, "asan", preload="/nowhere/libasan.so\n")
+    refused(path, LoadFailure.NO_VARIANT, "/nowhere/libasan.so", "hitmap build --asan", variant="asan")
+
+
+def test_what_is_preloaded_for_a_build_does_not_reach_what_the_harness_starts(harness):
+    path = harness(
+        "import ctypes, hitmap, os\nassert 'LD_PRELOAD' not in os.environ\n"
+        "assert 'libutil.so.1' in open('/proc/self/maps').read()\n@hitmap.harness\ndef run(data): pass\n"
+    )
+    maps = open("/proc/self/maps").read().splitlines()
+    libc = next(line.split()[-1] for line in maps if "libc.so" in line or "/libc-" in line)
+    beside(path, "asan", preload=f"{os.path.dirname(libc)}/libutil.so.1\n")
+    accepted(path, variant="asan")

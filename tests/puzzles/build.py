@@ -1,23 +1,27 @@
 """Turns puzzles into Python modules with hitmap's own compiler wrapper, so that coverage comes as users get it.
 
 One folder holds all that was built: the modules, the libraries they link, and a harness for each puzzle that brings
-none. It goes first on PYTHONPATH. Puzzles that are also built to tell what they compare have a folder of their own in
-it, beside their harness, so that the others' campaigns find no such builds.
+none. It goes first on PYTHONPATH. Puzzles that are built twice, with AddressSanitizer or to tell what they compare,
+lie in a folder of their own in it, beside their harness, so that the others' campaigns find no such builds.
 """
 
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hitmap.build import toolchain
 from puzzles import puzzle
 from puzzles.puzzle import Puzzle
 
 WRAPPER = Path(sys.executable).parent / "hitmap-clang++"
 # Read here: sysconfig fills its table at the first call, and not for two threads at once.
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+# Builds beside the ordinary ones: folders in .hitmap, and variants of the compiler wrapper.
+VARIANTS = ("comparisons", "asan")
 HARNESS = """\
 import hitmap
 
@@ -36,8 +40,9 @@ class Built:
     def __init__(self, folder: Path):
         self.folder = folder
         self.done: dict[str, Exception | None] = {}
-        self.compared = folder / "compared"
-        (self.compared / ".hitmap" / "comparisons").mkdir(parents=True, exist_ok=True)
+        self.beside = folder / "beside"
+        for name in VARIANTS:
+            (self.beside / ".hitmap" / name).mkdir(parents=True, exist_ok=True)
 
     def harness(self, name: str | Path) -> Path:
         """The harness file of a puzzle, which is built after this call; a path is a harness already."""
@@ -47,8 +52,8 @@ class Built:
         if failure := self.done[name]:
             raise failure
         own = puzzle.FOLDER / f"{name}_harness.py"
-        compared = self.compared / f"{name}_harness.py"
-        return next((path for path in (own, compared) if path.exists()), self.folder / f"{name}_harness.py")
+        beside = self.beside / f"{name}_harness.py"
+        return next((path for path in (own, beside) if path.exists()), self.folder / f"{name}_harness.py")
 
     def all(self, wanted: list[Puzzle]) -> None:
         """Compiles what is missing, a file a core at a time."""
@@ -73,7 +78,10 @@ class Built:
         for source in p.beside:
             compiled(source, self.module(source.stem), *libraries)
         if p.compares:
-            self.twice(p)
+            self.twice(p, "comparisons")
+            return
+        if p.asan:
+            self.twice(p, "asan")
             return
         if p.pad:
             self.padded(p, libraries)
@@ -82,11 +90,16 @@ class Built:
         if not (puzzle.FOLDER / f"{p.name}_harness.py").exists():
             (self.folder / f"{p.name}_harness.py").write_text(HARNESS.format(name=p.name))
 
-    def twice(self, p: Puzzle) -> None:
+    def twice(self, p: Puzzle, variant: str) -> None:
         module = f"{p.name}{SUFFIX}"
-        compiled(p.source, self.compared / module)
-        compiled(p.source, self.compared / ".hitmap" / "comparisons" / module, "--hitmap-variant=comparisons")
-        (self.compared / f"{p.name}_harness.py").write_text(HARNESS.format(name=p.name))
+        folder = self.beside / ".hitmap" / variant
+        compiled(p.source, self.beside / module)
+        compiled(p.source, folder / module, f"--hitmap-variant={variant}")
+        if variant == "asan":
+            command = [toolchain.find(), f"-print-file-name=libclang_rt.asan-{platform.machine()}.so"]
+            library = subprocess.run(command, capture_output=True, text=True, check=True)
+            (folder / "preload").write_text(library.stdout)
+        (self.beside / f"{p.name}_harness.py").write_text(HARNESS.format(name=p.name))
 
     def padded(self, p: Puzzle, libraries: list[str]) -> None:
         totals = []

@@ -16,6 +16,7 @@ for people and goes on with lines `// key: value`, which only this file reads:
 | `links` | a source that becomes an instrumented shared library which the module needs | none |
 | `with` | a source that becomes a further Python module | none |
 | `compares` | `yes`: it is also built to tell what it compares | not built |
+| `asan` | `yes`: it is built with AddressSanitizer, and fuzzed so | not built |
 | `pad` | K: the first `-DPAD=n`, n in 0..K-1, with which the edge total is a multiple of K | no PAD |
 
 `found` is `nothing`, or the kinds of all findings, one word a distinct signature: `found=signal,signal,timeout`.
@@ -34,7 +35,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 KINDS = ("exception", "signal", "exit", "timeout", "oom", "sanitizer")
-KEYS = ("expect", "start", "dict", "flags", "where", "title", "says", "silent", "links", "with", "compares", "pad")
+KEYS = ("expect", "start", "dict", "flags", "where", "title", "says", "silent", "links", "with", "compares", "asan", "pad")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -55,6 +56,7 @@ class Puzzle:
     links: tuple[Path, ...] = ()
     beside: tuple[Path, ...] = ()
     compares: bool = False
+    asan: bool = False
     pad: int = 0
 
     @property
@@ -112,6 +114,7 @@ def parse(name: str, text: str) -> Puzzle:
         silent=words["silent"],
         links=tuple(FOLDER / path for path in words["links"]),
         beside=tuple(FOLDER / path for path in words["with"]),
+        asan=keys.get("asan") == "yes",
         compares=keys.get("compares") == "yes",
         pad=int(keys.get("pad", 0)),
     )

@@ -34,6 +34,9 @@ pub struct Manifest {
     pub memory_mb: u64,
     /// Edges that the map holds.
     pub map_edges: u32,
+    /// Whether the builds with AddressSanitizer are fuzzed.
+    #[serde(default)]
+    pub asan: bool,
     /// The instrumented libraries.
     pub modules: Vec<Build>,
 }
@@ -69,6 +72,7 @@ impl Manifest {
             timeout_ms: settings.timeout_ms,
             memory_mb: settings.memory_mb,
             map_edges: settings.map_edges,
+            asan: settings.asan,
             modules: Vec::new(),
         }
     }

@@ -58,6 +58,9 @@ pub struct Typed {
     /// `fork` runs many inputs in a forked child; `exec` forks one for each
     #[arg(long, value_name = "HOW", default_value = "fork")]
     isolation: Isolation,
+    /// Fuzz the builds with AddressSanitizer, which `hitmap build --asan PACKAGE` makes
+    #[arg(long)]
+    asan: bool,
     /// The Python interpreter that runs the harness
     #[arg(long, value_name = "PATH")]
     python: Option<String>,
@@ -110,6 +113,7 @@ fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
         seed: typed.seed.unwrap_or(by_clock),
         map_edges: typed.map_edges,
         max_len: typed.max_len as usize,
+        asan: typed.asan,
         own_python: typed.python.is_some(),
         python: typed.python.unwrap_or_else(|| front.python.to_string_lossy().into_owned()),
         hitmap: as_typed(front),

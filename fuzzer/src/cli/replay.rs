@@ -50,6 +50,9 @@ pub struct Typed {
     /// Write how coverage grew, a line a file: seconds since the first file was made, edges so far
     #[arg(long, value_name = "FILE", requires = "order")]
     csv: Option<PathBuf>,
+    /// Run the builds with AddressSanitizer; so does an input of a campaign that fuzzes them
+    #[arg(long)]
+    asan: bool,
     /// The Python interpreter that runs the harness
     #[arg(long, value_name = "PATH")]
     python: Option<String>,
@@ -99,13 +102,14 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
         ..Limits::default()
     };
     let edges = campaign.as_ref().map_or(hitmap_wire::region::DEFAULT_EDGES, |c| c.map_edges);
+    let asan = typed.asan || campaign.as_ref().is_some_and(|c| c.asan);
     let python = typed.python.clone().or(campaign.map(|c| c.python)).map_or(front.python.clone(), Into::into);
     let launch = Launch {
         python,
         harness,
         memory_mb: limits.memory_mb,
         patience: Duration::from_secs(120),
-        variant: Variant::Ordinary,
+        variant: if asan { Variant::Asan } else { Variant::Ordinary },
     };
     let files = Files::new(edges).map_err(|e| Failure::internal(format!("no memory for the map: {e}")))?;
     let history = History::new(files.region.layout().capacity)

@@ -62,11 +62,14 @@ pub fn describe(evidence: &Evidence, symbolizer: &mut Symbolizer, modules: &[Mod
     let exception = python::of_report(&evidence.report);
     let python_frames =
         if exception.frames.is_empty() { python::of_faulthandler(&evidence.log) } else { exception.frames };
-    let said = last_words(&evidence.log);
+    let sanitizer = summary(&evidence.log).filter(|_| evidence.outcome == Outcome::Sanitizer);
+    // A sanitizer's last words are its summary, which repeats addresses and paths.
+    let said = if sanitizer.is_some() { None } else { last_words(&evidence.log) };
     let what = match evidence.outcome {
         _ if !exception.title.is_empty() => exception.title.clone(),
         Outcome::Timeout => "ran longer than the time limit".to_string(),
         Outcome::OutOfMemory => "wanted more memory than the limit".to_string(),
+        _ if sanitizer.is_some() => sanitizer.clone().unwrap_or_default(),
         Outcome::Exit => format!("exited with code {}", evidence.exit_code.unwrap_or(0)),
         _ => evidence.signal.map_or_else(|| "died".to_string(), signal_name),
     };
@@ -78,7 +81,7 @@ pub fn describe(evidence: &Evidence, symbolizer: &mut Symbolizer, modules: &[Mod
     let at = place.map(|f| format!(" in {}{}", shorten(&f.function), location(f))).unwrap_or_default();
     let words = said.as_deref().map(|w| format!(": {w}")).unwrap_or_default();
     let title = one_line(&format!("{what}{at}{words}"));
-    let key = key(evidence, &frames, place, &python_frames, &exception.title, said.as_deref());
+    let key = key(evidence, &frames, place, &python_frames, &exception.title, sanitizer.as_deref().or(said.as_deref()));
     let report = Report {
         kind: evidence.outcome.word().into(),
         signature: format!("{key:016x}"),
@@ -115,6 +118,9 @@ fn key(
     }
     // A failed assertion is one bug whoever called, at whatever depth; its text tells two in one
     // function apart where there are no lines.
+    if evidence.outcome == Outcome::Sanitizer {
+        add(said.unwrap_or_default());
+    }
     let assertion = said.and_then(|words| words.split_once("Assertion ")).map(|(_, text)| text);
     let is_recursion = assertion.is_none() && frames.len() >= hitmap_wire::batch::FRAMES - 8;
     let named: Vec<&Frame> = frames.iter().filter(|f| is_telling(f)).collect();
@@ -194,8 +200,18 @@ fn shorten(function: &str) -> String {
 }
 
 fn is_system(frame: &Frame) -> bool {
-    const SYSTEM: [&str; 9] =
-        ["libc.so", "libc-", "libstdc++", "libgcc_s", "libpthread", "ld-linux", "libc++", "libm.so", "linux-vdso"];
+    const SYSTEM: [&str; 10] = [
+        "libclang_rt.",
+        "libc.so",
+        "libc-",
+        "libstdc++",
+        "libgcc_s",
+        "libpthread",
+        "ld-linux",
+        "libc++",
+        "libm.so",
+        "linux-vdso",
+    ];
     let name = base(&frame.module);
     SYSTEM.iter().any(|system| name.starts_with(system))
 }
@@ -212,6 +228,13 @@ fn is_telling(frame: &Frame) -> bool {
 fn is_interpreter(frame: &Frame) -> bool {
     let name = base(&frame.module);
     name.starts_with("libpython") || name.starts_with("python3") || name == "python"
+}
+
+/// What a sanitizer found, as its summary has it: `AddressSanitizer: heap-use-after-free`.
+fn summary(log: &str) -> Option<String> {
+    let (_, line) = log.split_once("SUMMARY: ")?;
+    let mut words = line.split_whitespace();
+    Some(format!("{} {}", words.next()?, words.next()?))
 }
 
 /// What the target said as it died: an assertion, an uncaught C++ exception, a sanitizer's summary.
@@ -326,6 +349,18 @@ mod tests {
     fn titles_are_one_short_line() {
         assert_eq!(one_line("a\n\x1b[31mb"), "a  [31mb");
         assert_eq!(one_line(&"x".repeat(5_000_000)).chars().count(), 241);
+    }
+
+    #[test]
+    fn a_sanitizer_names_the_bug() {
+        let log = "==1==ERROR: AddressSanitizer: heap-use-after-free on address 0x602000000010 at pc 0x1\n\
+                   SUMMARY: AddressSanitizer: heap-use-after-free (/x/a.so+0x3682) (BuildId: 55) in f\n";
+        let evidence = Evidence { log: log.into(), ..Evidence::bare(Outcome::Sanitizer, 1) };
+        let described = describe(&evidence, &mut Symbolizer::default(), &[]);
+        assert_eq!(described.report.title, "AddressSanitizer: heap-use-after-free");
+        let overflow = Evidence { log: log.replace("heap-use-after-free", "heap-buffer-overflow"), ..evidence };
+        let other = describe(&overflow, &mut Symbolizer::default(), &[]);
+        assert_ne!(other.report.signature, described.report.signature);
     }
 
     #[test]

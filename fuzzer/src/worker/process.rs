@@ -279,7 +279,7 @@ impl ProcessWorker {
         };
         let objects = self.files.batch.objects();
         let raw = raw::of_crash(outcome, signal.or(exit_code), crash.as_ref(), &objects, &self.known);
-        let signal = signal.filter(|_| outcome != Outcome::Timeout);
+        let signal = signal.filter(|_| !matches!(outcome, Outcome::Timeout | Outcome::Sanitizer));
         let told = Evidence { signal, exit_code, crash, ..Evidence::bare(outcome, raw) };
         Box::new(if full { Evidence { objects, log, ..told } } else { told })
     }

@@ -44,26 +44,31 @@ class Host:
     def __init__(self, harness: str, variant: str | None = None) -> None:
         self.harness = harness
         self.variant = variant
+        # What went wrong before there was somebody to tell.
+        self.failure: LoadFailure | None = None
 
     def watch_crashes(self, log: int) -> None:
         """Lets a fatal signal write the Python stack to the descriptor ``log``.
 
-        Not under a sanitizer: its own report needs the signal, and its interceptors would stand in the dump.
+        Under a sanitizer another signal does, which the native half raises at the end: the fatal ones belong to the
+        sanitizer, whose report would name the handler otherwise.
         Only the thread that crashed is written: walking others is what hangs a handler. What Python code writes to
         standard error goes there at once: a buffer would die with the process.
         """
         sys.stderr = io.TextIOWrapper(
             io.FileIO(2, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
         )
-        if _has_sanitizer():
-            return
-        if sys.version_info >= (3, 14):
+        if _native.has_sanitizer():
+            faulthandler.register(_native.STACK_SIGNAL, file=log, all_threads=False)
+        elif sys.version_info >= (3, 14):
             faulthandler.enable(file=log, all_threads=False, c_stack=False)
         else:
             faulthandler.enable(file=log, all_threads=False)
 
     def load(self) -> tuple[Callable[[bytes], object], Expected]:
         """Imports the harness; gives the function and what it may raise."""
+        if self.failure:
+            raise self.failure
         if self.variant and not _variants.choose(self.variant, split(self.harness)[0]):
             how = _variants.BUILT_BY[self.variant]
             raise LoadFailure(LoadFailure.NO_VARIANT, f"there is no such build ({self.variant}); `{how}` makes one")
@@ -91,15 +96,6 @@ class Host:
 
     def describe(self, error: BaseException) -> str:
         return describe(error)
-
-
-def _has_sanitizer() -> bool:
-    import ctypes
-
-    try:
-        return hasattr(ctypes.CDLL(None), "__sanitizer_set_death_callback")
-    except OSError:
-        return False
 
 
 def load(argument: str) -> Harness:
@@ -270,6 +266,11 @@ def main(argv: list[str] | None = None) -> int:
         refuse("--memory-mb is a number of MiB, 0 for no limit")
     try:
         host = Host(options.harness, options.variant)
+        if options.variant:
+            try:
+                _variants.start_again(options.variant, split(options.harness)[0], arguments)
+            except LoadFailure as failure:
+                host.failure = failure
         return _native.serve(options.fds, os.environ.get("HITMAP_MAP"), options.memory_mb, host)
     except ValueError as error:
         refuse(str(error))

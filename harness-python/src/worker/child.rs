@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::judge::Judge;
 use super::outcome::{self, Ended, Harness};
 use super::shared::Shared;
-use super::{crash, limits};
+use super::{crash, limits, sanitizer};
 
 /// How old the memory limit may be: what the target leaks in between counts against its inputs.
 const BOUND_EVERY: Duration = Duration::from_millis(20);
@@ -53,6 +53,8 @@ pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, se
 
 /// Returns when the engine is gone.
 fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server: i32) -> PyResult<()> {
+    // A sanitizer has limits of its own, and one that is refused memory for its shadow ends the process.
+    let memory_mb = if sanitizer::has_sanitizer() { 0 } else { memory_mb };
     limits::die_with(server);
     limits::lead_a_group();
     limits::ignore_interrupts();

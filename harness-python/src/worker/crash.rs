@@ -13,7 +13,7 @@ use hitmap_wire::batch::{CrashNote, FRAMES};
 use hitmap_wire::identity;
 use hitmap_wire::mapping::Mapping;
 
-use super::registers;
+use super::{registers, sanitizer};
 
 const SIGNALS: [c_int; 7] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGSYS, libc::SIGTRAP];
@@ -59,6 +59,7 @@ pub fn install(note: &'static CrashNote) -> std::io::Result<()> {
     }
     NOTE.store(std::ptr::from_ref(note).cast_mut(), Ordering::Relaxed);
     OWNER.store(std::process::id() as i32, Ordering::Relaxed);
+    sanitizer::listen();
     TAKEN.store(false, Ordering::Release);
 
     // SAFETY: the handler has the type that SA_SIGINFO promises; the previous disposition is in its
@@ -99,6 +100,7 @@ extern "C" fn on_crash(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
             if note.signal.load(Ordering::Relaxed) == 0 {
                 note.signal.store(signal as u32, Ordering::Release);
             }
+            sanitizer::write_stack(signal);
         }
         hand_on(signal, info, context);
     }

@@ -12,6 +12,7 @@
 //! | [`outcome`] | one call of the harness and what became of it |
 //! | [`judge`] | whether a run touched something that the history lacks |
 //! | [`crash`] | what a fatal signal leaves behind |
+//! | [`sanitizer`] | a sanitizer's runtime in the process, and Python's stack at its end |
 //! | [`registers`] | the processor's registers at a signal, one file a processor |
 //! | [`limits`] | what the process may use and hear |
 //! | [`afl`] | the same, when AFL++ or LibAFL's fork-server executor is the fuzzer |
@@ -29,6 +30,7 @@ mod outcome;
 #[cfg_attr(target_arch = "x86_64", path = "registers/x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "registers/aarch64.rs")]
 mod registers;
+pub mod sanitizer;
 mod server;
 mod shared;
 
