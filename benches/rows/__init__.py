@@ -8,6 +8,7 @@ from rows.cost import Cost
 from rows.coverage import Coverage
 from rows.isolated import ISOLATED
 from rows.maps import MAPS
+from rows.observers import OBSERVERS
 from rows.reset import Reset
 from rows.row import Row
 from rows.throughput import Throughput
@@ -45,6 +46,7 @@ def rows() -> list[Row]:
         *[Bug(name, about, TARGETS["bugs"], named("hitmap", *peers)) for name, about, peers in BUGS],
         *MAPS,
         *ISOLATED,
+        *OBSERVERS,
     ]
 
 
