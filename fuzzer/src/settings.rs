@@ -111,6 +111,19 @@ impl Settings {
     }
 }
 
+/// The file and the name of `FILE.py`, `FILE.py:NAME`, or a test as pytest names it, `FILE.py::Class::test`; there a
+/// dot stands before the method.
+pub fn split_harness(typed: &str) -> (&str, Option<String>) {
+    if let Some((file, name)) = typed.split_once(".py:") {
+        let name = name.trim_start_matches(':').replace("::", ".");
+        return (&typed[..file.len() + 3], Some(name));
+    }
+    match typed.rsplit_once(':') {
+        Some((file, name)) if !name.contains('/') => (file, Some(name.to_owned())),
+        _ => (typed, None),
+    }
+}
+
 #[cfg(test)]
 impl Settings {
     /// Settings of a test's campaign in `out`.

@@ -16,6 +16,7 @@ use crate::settings::Settings;
 #[command(after_help = "Examples:
   hitmap fuzz harness.py -i corpora/json -x corpora/json.dict --max-time 60
   hitmap fuzz harness.py:parse -o out/parse -j 4
+  hitmap fuzz tests/test_x.py::test_name        a test of Hypothesis
 
 Run again on the same -o to go on where it stopped; nothing that is known is run again.")]
 pub struct Typed {
@@ -143,10 +144,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// # Errors
 /// When there is no such file.
 pub fn absolute_harness(typed: &str) -> Result<String, Failure> {
-    let (file, name) = match typed.rsplit_once(':') {
-        Some((file, name)) if !name.contains('/') => (file, Some(name)),
-        _ => (typed, None),
-    };
+    let (file, name) = crate::settings::split_harness(typed);
     let path = std::fs::canonicalize(file).map_err(|e| {
         Failure::usage(format!(
             "{file}: {e}; name a Python file that defines a harness, as in harness.py or harness.py:NAME"
@@ -192,6 +190,7 @@ mod tests {
         let text = file.to_str().unwrap();
         assert_eq!(absolute_harness(text).unwrap(), text);
         assert_eq!(absolute_harness(&format!("{text}:f")).unwrap(), format!("{text}:f"));
+        assert_eq!(absolute_harness(&format!("{text}::A::f")).unwrap(), format!("{text}:A.f"));
         assert!(absolute_harness("/nowhere.py").unwrap_err().message.contains("name a Python file"));
     }
 

@@ -308,7 +308,7 @@ fn died_at_start(launch: &Launch, status: &str, log: &str) -> String {
 
 fn failure_text(launch: &Launch, code: i32, report: &str) -> String {
     let harness = &launch.harness;
-    let file = harness.rsplit_once(".py:").map_or(harness.as_str(), |(file, _)| &harness[..file.len() + 3]);
+    let (file, _) = crate::settings::split_harness(harness);
     let report = report.trim_end();
     match Failure::from_code(code) {
         Failure::NoFile => format!("{file}: no such file; name a Python file that defines a harness"),

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from hitmap import _harness, _native, _variants
+from hitmap import _harness, _hypothesis, _native, _variants
 from hitmap._harness import Expected, Harness
 from hitmap.errors import LoadFailure
 
@@ -46,6 +46,7 @@ class Host:
         self.variant = variant
         # What went wrong before there was somebody to tell.
         self.failure: LoadFailure | None = None
+        self.listener: Callable[[int], object] | None = None
 
     def watch_crashes(self, log: int) -> None:
         """Lets a fatal signal write the Python stack to the descriptor ``log``.
@@ -73,6 +74,7 @@ class Host:
             how = _variants.BUILT_BY[self.variant]
             raise LoadFailure(LoadFailure.NO_VARIANT, f"there is no such build ({self.variant}); `{how}` makes one")
         found = load(self.harness)
+        self.listener = getattr(found.function, "ended", None)
         return found.function, found.expected
 
     def settle(self) -> None:
@@ -89,6 +91,11 @@ class Host:
             # Python 3.12 warns of threads at every fork; the engine says so once.
             warnings.simplefilter("ignore", DeprecationWarning)
             return os.fork()
+
+    def ended(self, status: int) -> None:
+        """A child has ended, with what ``waitpid`` says of it."""
+        if self.listener:
+            self.listener(status)
 
     def has_comparisons(self) -> bool:
         """Whether a worker on comparison builds would find any."""
@@ -121,7 +128,7 @@ def load(argument: str) -> Harness:
 def split(argument: str) -> tuple[Path, str | None]:
     """``FILE`` and ``NAME`` of an argument; a colon in a folder's name is no separator."""
     file, colon, name = argument.rpartition(":")
-    if colon and name.isidentifier() and not Path(argument).exists():
+    if colon and all(map(str.isidentifier, name.split("."))) and not Path(argument).exists():
         return Path(file), name
     return Path(argument), None
 
@@ -164,11 +171,19 @@ def unpickle(path: Path) -> Harness:
 def choose(module: ModuleType, path: Path, name: str | None) -> Harness:
     """The named harness of a module, or its only one.
 
-    A plain function that is named is taken as it stands, so that a file written for another fuzzer can be tried.
+    A plain function that is named is taken as it stands, so that a file written for another fuzzer can be tried, and
+    so is a test that Hypothesis runs; ``Class.test`` names a method.
     """
     found = _harness.of_module(module)
     if name is not None:
-        named = getattr(module, name, None)
+        owner, _, own_name = name.rpartition(".")
+        holder = getattr(module, owner, None) if owner else module
+        named = getattr(holder, own_name, None)
+        if _hypothesis.is_test(named):
+            try:
+                return Harness(_hypothesis.as_function(named, holder if isinstance(holder, type) else None))
+            except _hypothesis.Unsuitable as error:
+                raise LoadFailure(LoadFailure.OTHER, str(error)) from None
         if isinstance(named, Harness):
             return named
         if callable(named) and not isinstance(named, type):

@@ -65,6 +65,7 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
             Event::ChildEnded => {
                 if let Some(child) = forked.take() {
                     let over = child.reap()?;
+                    host.call_method1(intern!(py, "ended"), (over.status,))?;
                     Message::new(Kind::Exited, over.status, over.peak_kib).send(shared.control.as_fd())?;
                 }
             }
