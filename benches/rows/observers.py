@@ -27,7 +27,7 @@ class Way(Side):
 
 
 # In the order of the table; the others are divided by the last.
-WAYS = [Way("hitmap, journal", "journal"), Way("hitmap, sweep", "sweep"), Way("LibAFL's own", "stock")]
+WAYS = [Way("hitmap by journal", "journal"), Way("hitmap by sweep", "sweep"), Way("LibAFL's own", "stock")]
 
 
 class Observers(Row):
