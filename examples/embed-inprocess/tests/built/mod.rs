@@ -1,22 +1,46 @@
 //! Builds what an example's README has `hitmap-clang++` build, from this source tree and without Python:
 //! the flags are those that `hitmap flags` prints.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const COVERAGE: &str = "-fsanitize-coverage=edge,inline-8bit-counters,inline-bool-flag,pc-table";
 
-/// Builds `source` with coverage; `link` is what else the linker is told. Gives the folder of the runtime.
-pub fn instrumented(source: &Path, out: &Path, link: &[&str]) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let (stub, object) = (root.join("runtime/stub"), out.with_extension("stub.o"));
-    ok(clang("clang").args(["-O2", "-fPIC", "-c"]).arg(stub.join("hitmap_stub.c")).arg("-o").arg(&object));
-    let runtime = runtime(&root);
+/// Builds `source` with coverage; `more` is what else the compiler is told. Gives the folder of the
+/// runtime.
+pub fn instrumented(source: &Path, out: &Path, more: &[&str]) -> PathBuf {
+    build(source, out, &["hitmap_stub"], more)
+}
+
+/// The same, and what is compared is logged.
+pub fn comparing(source: &Path, out: &Path, more: &[&str]) -> PathBuf {
+    let wraps = format!("-Wl,@{}", stub().join("comparisons.args").display());
+    let more = [more, &["-fsanitize-coverage=trace-cmp", &wraps]].concat();
+    build(source, out, &["hitmap_stub", "hitmap_comparisons"], &more)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn stub() -> PathBuf {
+    root().join("runtime/stub")
+}
+
+fn build(source: &Path, out: &Path, objects: &[&str], more: &[&str]) -> PathBuf {
+    let (stub, runtime) = (stub(), runtime(&root()));
     let mut build = clang("clang++");
     build.args(["-O2", "-fPIC", "-gline-tables-only", "-fno-sanitize-link-runtime", COVERAGE]).arg(source);
-    build.arg(&object).arg(format!("-Wl,-T,{}", stub.join("isolate.ld").display())).arg("-Wl,--build-id=sha1");
+    for name in objects {
+        let object = out.with_extension(format!("{name}.o"));
+        ok(clang("clang").args(["-O2", "-fPIC", "-c"]).arg(stub.join(name).with_extension("c")).arg("-o").arg(&object));
+        build.arg(object);
+    }
+    build.arg(format!("-Wl,-T,{}", stub.join("isolate.ld").display())).arg("-Wl,--build-id=sha1");
     build.args(["-Wl,--no-as-needed"]).arg(runtime.join("libhitmap_rt.so"));
-    build.arg(format!("-Wl,-rpath,{}", runtime.display())).args(link).arg("-o").arg(out);
+    build.arg(format!("-Wl,-rpath,{}", runtime.display())).args(more).arg("-o").arg(out);
     ok(&mut build);
     runtime
 }
