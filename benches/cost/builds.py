@@ -150,7 +150,7 @@ BUILDS: list[Build] = [
     Ours("guard", "hitmap, hidden callback", "--guard"),
     Shared("shared", "hitmap, shared callback"),
     Ours("func", "hitmap, functions counted", "--func"),
-    Ours("func-live", "hitmap, functions live", "--func-live"),
+    Ours("func-live", "hitmap, functions live", "--func", "--guard"),
     Standin("memcov_master", "memcov", EDGES),
     Standin("memcov_bitmap", "memcov, bitmap branch", EDGES),
     Standin("afl", "AFL++", EDGES),
