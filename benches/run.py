@@ -74,6 +74,7 @@ def prepare(rows: list[Row]) -> None:
 def measure(rows: list[Row], seconds: int | None, rounds: int) -> dict[tuple[Row, Side], list[float]]:
     """All figures. A slow minute of the machine touches every peer of a row alike."""
     figures = defaultdict(list)
+    HOME.mkdir(parents=True, exist_ok=True)
     for row in rows:
         turns = rounds * row.turns
         for number in range(1, turns + 1):
