@@ -100,6 +100,18 @@ def test_probes_answer_as_clang_does(tmp_path, compilers):
         assert (ours.returncode, ours.stdout) == (0, clangs.stdout)
 
 
+def test_an_archive_of_bitcode_is_linked(tmp_path, compilers):
+    """The system's `ar` does not know bitcode and says so, but lld reads what it made."""
+    cc, _ = compilers("--hitmap-variant=lto")
+    (tmp_path / "a.c").write_text(SOURCE)
+    (tmp_path / "b.c").write_text("int odd(int n); int even(int n) { return odd(n + 1); }\n")
+    assert run(cc, "-c", "a.c", "-o", "a.o", folder=tmp_path).returncode == 0
+    assert run("ar", "rcs", "liba.a", "a.o", folder=tmp_path).returncode == 0
+    done = run(cc, "-shared", "-Wl,--no-undefined", "b.c", "liba.a", "-o", "b.so", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert library(tmp_path / "b.so").edges >= 3
+
+
 @pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"], ["--gcc"]])
 def test_the_printed_flags_work_without_the_wrapper(tmp_path, capsys, words):
     assert main(["flags", *words]) == 0
