@@ -40,6 +40,8 @@ pub struct Settings {
     pub max_len: usize,
     /// Whether the builds with AddressSanitizer are fuzzed, in place of the ordinary ones.
     pub asan: bool,
+    /// Whether to tell where the time went.
+    pub bench: bool,
     /// The Python interpreter.
     pub python: String,
     /// Whether the user named it.
@@ -83,7 +85,11 @@ impl Settings {
         option(u128::from(self.timeout_ms) != defaults.timeout.as_millis(), "-t", self.timeout_ms.to_string());
         option(self.memory_mb != defaults.memory_mb, "-m", self.memory_mb.to_string());
         option(self.max_len != Settings::MAX_LEN, "--max-len", self.max_len.to_string());
-        option(self.runs_per_child == 1, "--isolation", "exec".into());
+        if self.runs_per_child == 1 {
+            option(true, "--isolation", "exec".into());
+        } else {
+            option(self.runs_per_child != defaults.runs_per_child, "--child-runs", self.runs_per_child.to_string());
+        }
         option(self.own_python, "--python", shell_quote(&self.python));
         option(self.map_edges != hitmap_wire::region::DEFAULT_EDGES, "--map-edges", self.map_edges.to_string());
         if self.asan {
@@ -136,13 +142,14 @@ impl Settings {
             dictionaries: vec![],
             timeout_ms: 1000,
             memory_mb: 0,
-            runs_per_child: 1000,
+            runs_per_child: Limits::default().runs_per_child,
             max_time: None,
             max_execs: None,
             seed: 7,
             map_edges: 1 << 16,
             max_len: 4096,
             asan: false,
+            bench: false,
             python: "python3".into(),
             own_python: false,
             hitmap: "hitmap".into(),

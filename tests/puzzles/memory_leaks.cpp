@@ -1,8 +1,10 @@
-// Every input leaks 64 KiB: no input is to blame, so a child that grew to the limit is replaced without a finding.
+// Every input leaks 64 KiB: no input is to blame, so a child that grew to the limit is replaced without a finding, and the user
+// hears of the leak.
 //
 // flags: -m 256
 // start: "........"
 // expect: found=nothing within=20000
+// says: leaves malloc,
 #include "plain.h"
 
 void run(const uint8_t *data, size_t len) {

@@ -16,6 +16,7 @@ use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
 
 use super::folder::{Folder, module_id, split};
+use super::health::Health;
 use super::names::{self, Origin};
 use super::stats::Stats;
 use super::unix_time;
@@ -25,6 +26,8 @@ use crate::finding::save::save;
 use crate::finding::symbolize::Symbolizer;
 use crate::launcher::message::{Message, Status};
 use crate::settings::Settings;
+use crate::worker::Tally;
+use crate::worker::growth::Growth;
 
 /// A hit that was flagged this often and never came back is silenced.
 const FICKLE: u32 = 4;
@@ -68,6 +71,7 @@ pub struct Keeper {
     cycles_before: u64,
     /// Generations of the entries, by their numbers.
     depths: HashMap<usize, usize>,
+    health: Health,
 }
 
 impl Keeper {
@@ -98,6 +102,7 @@ impl Keeper {
             fickle: HashMap::new(),
             of_findings: HashMap::new(),
             stop,
+            health: Health::new(settings.limits()),
             began: now,
             deadline: settings.max_time.map(|s| now + Duration::from_secs_f64(s.clamp(0.0, 1e9))),
             last_status: (now, 0),
@@ -174,6 +179,15 @@ impl Keeper {
         self.stats.cur_item = scheduled.and_then(|id| self.entries.get(&id)).map_or(0, |e| e.number);
         let all = (history.covered() as usize + self.stats.unstable_edges).max(1) as f64;
         self.stats.stability = 100.0 * (1.0 - self.stats.unstable_edges as f64 / all);
+    }
+
+    /// Takes over what the worker has done in this session, and says what ails it.
+    pub fn examine(&mut self, tally: &Tally, growth: Option<Growth>) {
+        let execs = self.stats.execs - self.execs_before.min(self.stats.execs);
+        (self.stats.tally, self.stats.growth) = (*tally, growth);
+        for warning in self.health.look(tally, execs, self.stats.stability, growth) {
+            Message::Warning(warning).send();
+        }
     }
 
     fn count_edges(&mut self, history: &History) {
@@ -363,6 +377,7 @@ impl Keeper {
             total_edges: self.stats.total_edges,
             corpus: self.stats.corpus,
             stability: self.stats.stability,
+            ails: self.health.ails(),
         })
         .send();
     }

@@ -1,10 +1,11 @@
 //! The campaign folder: what is kept, who writes it, and how a later session takes it up.
 //!
 //! One place owns the disk. [`manifest`] says what the campaign is, [`folder`] is one engine's part
-//! in AFL++'s layout, [`names`] spells its file names, [`stats`] its statistics, [`keeper`] acts on
-//! the engine's decisions and [`peers`] reads what other engines kept.
+//! in AFL++'s layout, [`names`] spells its file names, [`stats`] its statistics, [`health`] what
+//! makes it worse than it could be, [`keeper`] acts on the engine's decisions and [`peers`] reads what other engines kept.
 
 pub mod folder;
+pub mod health;
 pub mod keeper;
 pub mod manifest;
 pub mod names;

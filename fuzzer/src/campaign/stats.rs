@@ -7,6 +7,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::{replace_file, unix_time};
+use crate::worker::Tally;
+use crate::worker::growth::Growth;
 
 /// Counters of one engine, over all of its sessions.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +61,10 @@ pub struct Stats {
     pub slowest_ms: u64,
     /// Tokens in use.
     pub tokens: usize,
+    /// What the worker has done in this session.
+    pub tally: Tally,
+    /// How the memory of a child grows.
+    pub growth: Option<Growth>,
 }
 
 impl Stats {
@@ -116,6 +122,16 @@ impl Stats {
         put("afl_banner", banner(harness));
         put("afl_version", format!("hitmap-{}", env!("CARGO_PKG_VERSION")));
         put("target_mode", "shmem_testcase persistent".into());
+        put("runs_alone", self.tally.alone.to_string());
+        put("runs_rejected", self.tally.rejected.to_string());
+        put("runs_raised", self.tally.raised.to_string());
+        put("runs_died", self.tally.died.to_string());
+        put("children", self.tally.children.to_string());
+        if let Some(growth) = &self.growth {
+            put("growth_per_run", format!("{:.0}", growth.resident));
+            put("growth_heap", format!("{:.0}", growth.heap));
+            put("growth_py_blocks", format!("{:.3}", growth.blocks));
+        }
         put("command_line", command_line.replace('\n', " "));
         text
     }

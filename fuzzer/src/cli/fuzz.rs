@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::finding::save::shell_quote;
 use crate::launcher::{self, Front};
 use crate::settings::Settings;
+use crate::worker::limits::Limits;
 
 /// What the user typed.
 #[derive(Debug, clap::Args)]
@@ -59,6 +60,9 @@ pub struct Typed {
     /// `fork` runs many inputs in a forked child; `exec` forks one for each
     #[arg(long, value_name = "HOW", default_value = "fork")]
     isolation: Isolation,
+    /// Inputs that a child runs before a new one is forked in its place
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    child_runs: Option<u64>,
     /// Fuzz the builds with AddressSanitizer, which `hitmap build --asan PACKAGE` makes
     #[arg(long)]
     asan: bool,
@@ -73,7 +77,11 @@ enum Isolation {
     Exec,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+/// A length of time, as typed.
+///
+/// # Errors
+/// When it is no positive number.
+pub fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_string())?;
     if seconds.is_finite() && seconds > 0.0 { Ok(seconds) } else { Err("not a positive number of seconds".into()) }
 }
@@ -96,6 +104,9 @@ pub fn run(typed: Typed, front: &Front, stop: Arc<AtomicBool>) -> Result<i32, Fa
 }
 
 fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
+    if matches!(typed.isolation, Isolation::Exec) && typed.child_runs.is_some_and(|runs| runs != 1) {
+        return Err(Failure::usage("--isolation exec runs one input in a child; leave out --child-runs"));
+    }
     let by_clock = crate::campaign::unix_time() ^ u64::from(std::process::id()) << 32;
     Ok(Settings {
         harness: absolute_harness(&typed.harness)?,
@@ -106,7 +117,7 @@ fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
         timeout_ms: typed.timeout_ms,
         memory_mb: typed.memory_mb,
         runs_per_child: match typed.isolation {
-            Isolation::Fork => crate::worker::limits::Limits::default().runs_per_child,
+            Isolation::Fork => typed.child_runs.unwrap_or(Limits::default().runs_per_child),
             Isolation::Exec => 1,
         },
         max_time: typed.max_time,
@@ -115,6 +126,7 @@ fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
         map_edges: typed.map_edges,
         max_len: typed.max_len as usize,
         asan: typed.asan,
+        bench: false,
         own_python: typed.python.is_some(),
         python: typed.python.unwrap_or_else(|| front.python.to_string_lossy().into_owned()),
         hitmap: as_typed(front),
@@ -135,7 +147,10 @@ pub fn as_typed(front: &Front) -> String {
 }
 
 /// A path that means the same from every folder: commands that are printed work anywhere.
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// When there is no current folder.
+pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One command line, reached from the cargo binary and from the Python package.
 
+pub mod bench;
 pub mod bitmap;
 pub mod diff;
 pub mod engine;
@@ -38,6 +39,7 @@ Examples:
   hitmap fuzz harness.py -i corpora/json       fuzz it on one core
   hitmap fuzz harness.py -o out -j 8           go on, on eight cores
   hitmap replay out/findings/*/input           run a finding again
+  hitmap bench harness.py -i corpora/json      where the time of a run goes
 
 Exit codes: 0 no finding, 1 findings, 2 interrupted, 3 internal error, 4 usage.";
 
@@ -47,6 +49,8 @@ enum Verb {
     Fuzz(fuzz::Typed),
     /// Run inputs again, each in a fresh process, and show what becomes of them.
     Replay(replay::Typed),
+    /// Say where the time of a run goes, and what would help.
+    Bench(bench::Typed),
     /// Make one snapshot of many: the edges of any of them.
     Merge(merge::Typed),
     /// Compare two snapshots: edges that only one has, and those of both.
@@ -111,6 +115,7 @@ fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
             end_with_the_pipe();
             replay::run(&typed, front)
         }
+        Verb::Bench(typed) => bench::run(&typed, front, &*stop_flag()?),
         Verb::Merge(typed) => merge::run(&typed, &*stop_flag()?),
         Verb::Diff(typed) => {
             end_with_the_pipe();

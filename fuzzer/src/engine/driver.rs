@@ -20,6 +20,7 @@ use hitmap_observers::feedback::{NoveltyFeedback, TouchedMetadata};
 use hitmap_observers::history::History;
 use hitmap_observers::observer::TouchedObserver;
 use hitmap_observers::snapshot::{ModuleId, Snapshot};
+use hitmap_wire::modules::{GUARDS, Module};
 
 use super::comparisons::Replacing;
 use super::executor::WorkerExecutor;
@@ -27,6 +28,7 @@ use super::havoc::Havoc;
 use super::objective::FindingFeedback;
 use super::scheduler::FavouredScheduler;
 use super::seeds::Seed;
+use super::spent::{Bench, Spent, Stopwatch};
 use super::stage::{Acts, BatchStage, Kept, Parts};
 use super::{Fuzzer, Manager, State, state};
 use crate::campaign::folder::{Entry, Folder, join, module_id};
@@ -36,8 +38,9 @@ use crate::campaign::names::{self, Origin};
 use crate::campaign::peers::Peers;
 use crate::campaign::stats::Stats;
 use crate::error::Failure;
+use crate::launcher::message::Message;
 use crate::settings::Settings;
-use crate::worker::Worker;
+use crate::worker::{Tally, Worker};
 
 /// How often peers are asked for news.
 const PEERS_EVERY: Duration = Duration::from_millis(700);
@@ -213,6 +216,8 @@ impl Engine {
         let mut peers = Peers::new(&settings.out, &Keeper::name(index));
         let mut asked = Instant::now();
         self.housekeeping(true)?;
+        let before = self.executor.worker().tally();
+        self.stages.0.stopwatch = settings.bench.then(Stopwatch::start);
         while *self.state.executions() < budget && !self.stages.0.acts.must_stop() {
             let Engine { fuzzer, executor, state, manager, stages, .. } = self;
             let fuzzed = fuzzer.fuzz_one(stages, executor, state, manager);
@@ -223,9 +228,22 @@ impl Engine {
             }
             self.housekeeping(false)?;
         }
+        if let Some(stopwatch) = self.stages.0.stopwatch.take() {
+            self.tell_bench(stopwatch.read(), &before);
+        }
         self.housekeeping(true)?;
         self.stages.0.acts.send_status();
         Ok(())
+    }
+
+    fn tell_bench(&mut self, spent: Spent, before: &Tally) {
+        let worker = self.executor.worker();
+        let edges = |guards: bool| {
+            let of_kind = |m: &&Module| !m.is_refused() && (m.kind & GUARDS != 0) == guards;
+            worker.modules().iter().filter(of_kind).map(|m| u64::from(m.edges)).sum()
+        };
+        let tally = worker.tally().since(before);
+        Message::Bench(Bench { spent, tally, swept: edges(false), journalled: edges(true) }).send();
     }
 
     fn hear(&mut self, peers: &mut Peers) -> Result<(), Failure> {
@@ -244,7 +262,9 @@ impl Engine {
         let Engine { fuzzer, executor, state, stages, manifest, out, .. } = self;
         let tokens = stages.0.mutator.tokens();
         let acts = &mut stages.0.acts;
-        let modules = executor.worker().modules();
+        let worker = executor.worker();
+        acts.examine(&worker.tally(), worker.growth());
+        let modules = worker.modules();
         let history = fuzzer.feedback().history();
         let scheduler = fuzzer.scheduler();
         acts.note_cycles(scheduler.cycles());

@@ -14,6 +14,7 @@ pub mod rand;
 pub mod scheduler;
 pub mod seeds;
 pub mod session;
+pub mod spent;
 pub mod stage;
 
 use libafl::Error;

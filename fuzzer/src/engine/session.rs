@@ -58,6 +58,9 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     if is_new {
         prove_instrumented(&mut worker, &seeds, settings)?;
     }
+    if settings.bench {
+        worker.time_parts();
+    }
     let mut notes = notes(&worker);
     if cut > 0 {
         notes.push(format!("{cut} seeds are longer than --max-len {} and were cut", settings.max_len));

@@ -21,6 +21,7 @@ use super::comparisons::{self, Replacing};
 use super::executor::WorkerExecutor;
 use super::havoc::Havoc;
 use super::scheduler::Standing;
+use super::spent::{Part, Stopwatch};
 use super::{Fuzzer, Manager, State};
 use crate::worker::{Evidence, Observation, Seen};
 use hitmap_wire::modules::Module;
@@ -111,6 +112,8 @@ pub struct BatchStage<A> {
     batch: Vec<Seen>,
     /// What was new in this visit's mutants, by hash, and has been looked at.
     looked_at: HashSet<u64>,
+    /// Set when somebody asks where the time goes.
+    pub stopwatch: Option<Stopwatch>,
 }
 
 /// LibAFL's parts, as one visit borrows them.
@@ -165,6 +168,13 @@ impl<A: Acts> BatchStage<A> {
             seen: Vec::new(),
             batch: Vec::new(),
             looked_at: HashSet::new(),
+            stopwatch: None,
+        }
+    }
+
+    fn lap(&mut self, part: Part) {
+        if let Some(stopwatch) = &mut self.stopwatch {
+            stopwatch.lap(part);
         }
     }
 
@@ -321,11 +331,17 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
     ) -> Result<(), Error> {
         let current = state.current_corpus_id()?.ok_or_else(|| Error::illegal_state("no testcase is scheduled"))?;
         let standing = fuzzer.scheduler().standing(current);
+        if let Some(stopwatch) = &mut self.stopwatch {
+            stopwatch.begin();
+        }
         self.look(current, standing, state, executor)?;
+        self.lap(Part::Comparisons);
         let energy = self.energy(standing, state, executor);
         let kept = state.corpus().count();
         let count = self.make_mutants(current, state, energy)?;
+        self.lap(Part::Mutation);
         self.run_mutants(executor, state, count)?;
+        self.lap(Part::Batches);
         self.looked_at.clear();
         let mut parts = Parts { fuzzer, executor, state, manager };
         for at in 0..self.seen.len() {
@@ -333,6 +349,7 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         }
         let brought = parts.state.corpus().count() > kept;
         parts.fuzzer.scheduler_mut().mark_fuzzed(current, brought);
+        self.lap(Part::Judging);
         Ok(())
     }
 }

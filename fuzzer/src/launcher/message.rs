@@ -4,6 +4,9 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::campaign::health::Warning;
+use crate::engine::spent::Bench;
+
 /// Where an engine is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -21,6 +24,8 @@ pub struct Status {
     pub corpus: usize,
     /// Percent of edges that behave.
     pub stability: f64,
+    /// What ails it now.
+    pub ails: Vec<Warning>,
 }
 
 /// A message from an engine.
@@ -42,6 +47,10 @@ pub enum Message {
         /// Where it lies.
         folder: String,
     },
+    /// Where the time went, when that was asked.
+    Bench(Bench),
+    /// Something makes the campaign worse than it could be. Each engine says it once.
+    Warning(Warning),
     /// The engine ends as it should.
     Done {
         /// Whether it was asked to stop.

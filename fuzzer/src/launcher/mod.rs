@@ -74,6 +74,8 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
                 session.ready = true;
             }
             Some(Event::Message(_, Message::Note(note))) => screen.note(&note),
+            Some(Event::Message(_, Message::Warning(warning))) => screen.warn(&warning),
+            Some(Event::Message(_, Message::Bench(_))) => {}
             Some(Event::Message(_, Message::Status(status))) => screen.status(status),
             Some(Event::Message(_, Message::Finding { title, folder })) => screen.finding(&title, &folder),
             Some(Event::Message(_, Message::Done { interrupted })) => session.interrupted |= interrupted,

@@ -1,12 +1,14 @@
 //! The status line: live on a terminal, a plain line now and then otherwise. `indicatif` draws it and
 //! knows `NO_COLOR` and terminals.
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::message::Status;
+use crate::campaign::health::{Ail, Warning};
 use crate::settings::Settings;
 
 /// How often a plain line is written when there is no terminal.
@@ -21,6 +23,7 @@ pub struct Screen {
     findings: usize,
     plain: Instant,
     max_time: Option<f64>,
+    warned: HashSet<Ail>,
 }
 
 impl Screen {
@@ -39,6 +42,7 @@ impl Screen {
             findings: crate::finding::save::all(&settings.out.join("findings")).map_or(0, |all| all.len()),
             plain: Instant::now(),
             max_time: settings.max_time,
+            warned: HashSet::new(),
         }
     }
 
@@ -52,6 +56,13 @@ impl Screen {
     /// Something that the user should know.
     pub fn note(&self, text: &str) {
         self.say(&format!("note: {text}"));
+    }
+
+    /// Something ails an engine. It is said once, whichever engine says it.
+    pub fn warn(&mut self, warning: &Warning) {
+        if self.warned.insert(warning.ail) {
+            self.say(&format!("warning: {}", warning.text));
+        }
     }
 
     /// A new finding.
@@ -93,11 +104,11 @@ impl Screen {
         let rate: f64 = self.engines.iter().map(|e| e.execs_per_sec).sum();
         let best = |of: fn(&Status) -> u64| self.engines.iter().map(of).max().unwrap_or(0);
         let limit = self.max_time.map(|s| format!(" of {s:.0}")).unwrap_or_default();
-        let stability = self.engines.iter().map(|e| e.stability).filter(|s| *s > 0.0).fold(100.0, f64::min);
-        let warning =
-            if stability < 90.0 { format!(" · unstable ({stability:.0} % of edges behave)") } else { String::new() };
+        let mut shown = HashSet::new();
+        let ails = self.engines.iter().flat_map(|e| &e.ails).filter(|warning| shown.insert(warning.ail));
+        let ails: String = ails.map(|warning| format!(" · {}", warning.short)).collect();
         format!(
-            "{:.0}{limit} s · {} runs · {}/s · {} of {} edges · {} in corpus · {} findings{warning}",
+            "{:.0}{limit} s · {} runs · {}/s · {} of {} edges · {} in corpus · {} findings{ails}",
             elapsed.as_secs_f64(),
             grouped(self.execs()),
             grouped(rate as u64),

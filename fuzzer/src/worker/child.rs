@@ -7,16 +7,20 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::WorkerError;
 use super::files::Files;
-use super::limits::{Limits, resident_kib};
+use super::limits::{Limits, processor_nanos, resident_kib};
 use super::server::{Ended, Server};
+use super::{Watched, WorkerError};
+use hitmap_wire::batch::Weight;
 
 /// How long a child that was asked to abort may take to leave its stacks, before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(1000);
 
 /// How often a child is weighed between batches.
 const WEIGH_EVERY: Duration = Duration::from_millis(20);
+
+/// How often it is looked up how a child uses the processor: the system tells it in steps of 10 ms.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 /// A batch that takes longer is ended after the input that runs: the engine has other things to hear.
 const LONGEST_BATCH: Duration = Duration::from_millis(100);
@@ -44,13 +48,30 @@ pub struct Child {
     /// When it was weighed last, between batches.
     resident_before: u64,
     weighed: Instant,
+    /// Its own weights, one at each doubling of its runs.
+    pub weights: Vec<Weight>,
+    /// What was last seen of its use of the processor, and the time since in which it had work.
+    processor: (u64, u64),
+    busy: Duration,
 }
+
+/// A child doubles its runs no more often than this; what is beyond was made up.
+const MOST_WEIGHTS: usize = 64;
 
 impl Child {
     /// Takes charge of a child that was just forked.
     pub fn new(pid: i32) -> Child {
         let resident = resident_kib(pid).unwrap_or(0);
-        Child { pid, runs: 0, resident_at_start: resident, resident_before: resident, weighed: Instant::now() }
+        Child {
+            pid,
+            runs: 0,
+            resident_at_start: resident,
+            resident_before: resident,
+            weighed: Instant::now(),
+            weights: Vec::new(),
+            processor: (0, 0),
+            busy: Duration::ZERO,
+        }
     }
 
     /// Wakes the child and waits until it is through, dead, or past a limit.
@@ -67,6 +88,9 @@ impl Child {
             match wait_either(files, server, tick) {
                 Woken::Done => {
                     hitmap_wire::control::wait(files.done.as_fd()).map_err(WorkerError::system("done event"))?;
+                    self.busy += began.elapsed();
+                    let weight = files.batch.take_weight().filter(|_| self.weights.len() < MOST_WEIGHTS);
+                    self.weights.extend(weight);
                     return Ok(BatchEnd::Done);
                 }
                 Woken::Control => {
@@ -112,6 +136,18 @@ impl Child {
         self.weighed = Instant::now();
         self.resident_before = resident_kib(self.pid).unwrap_or(self.resident_before);
         limits.memory_mb > 0 && self.resident_before > self.resident_at_start + limits.memory_mb * 1024 / 2
+    }
+
+    /// How it used the processor since this was asked last; `None` until there is enough to tell.
+    pub fn watch(&mut self) -> Option<Watched> {
+        if self.busy < WATCH_EVERY {
+            return None;
+        }
+        let now = processor_nanos(self.pid)?;
+        let busy = std::mem::take(&mut self.busy).as_nanos() as u64;
+        let (cpu, queued) = (now.0.saturating_sub(self.processor.0), now.1.saturating_sub(self.processor.1));
+        self.processor = now;
+        Some(Watched { busy, cpu, queued })
     }
 
     /// Ends the child: first so that it leaves its stacks, then for sure.

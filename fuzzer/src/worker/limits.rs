@@ -28,3 +28,29 @@ pub fn resident_kib(pid: i32) -> Option<u64> {
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1024) as u64;
     Some(pages * page / 1024)
 }
+
+/// Nanoseconds that a process ran on a processor, it and what it started and has reaped
+/// (`/proc/PID/stat`, in ticks, all threads), and that it waited for one (`/proc/PID/schedstat`, its
+/// main thread; 0 where the kernel does not tell); `None` when it is gone.
+pub fn processor_nanos(pid: i32) -> Option<(u64, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold anything, a parenthesis too.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks: u64 = fields.split(' ').skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
+    // SAFETY: asks for a constant of the system.
+    let tick = 1_000_000_000 / unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
+    let schedule = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let queued = schedule.split(' ').nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
+    Some((ticks.saturating_mul(tick), queued))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn this_process_weighs_something_and_has_run() {
+        let own = std::process::id() as i32;
+        assert!(super::resident_kib(own).unwrap() > 0);
+        assert!(super::processor_nanos(own).is_some());
+        assert_eq!(super::processor_nanos(i32::MAX), None);
+    }
+}

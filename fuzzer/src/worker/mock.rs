@@ -6,7 +6,7 @@ use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{FLAGS, Module};
 use hitmap_wire::outcome::Outcome;
 
-use super::{Evidence, Observation, Seen, Trace, Tracer, Worker, WorkerError};
+use super::{Evidence, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
 
 /// What an input does: the edges it touches, and what becomes of it.
 pub type Does = (Vec<Hit>, Outcome);
@@ -19,6 +19,7 @@ pub struct MockWorker<F> {
     takes: Vec<usize>,
     calls: usize,
     seen: std::collections::HashMap<u32, u8>,
+    tally: Tally,
 }
 
 impl<F: FnMut(&[u8]) -> Does> MockWorker<F> {
@@ -33,7 +34,8 @@ impl<F: FnMut(&[u8]) -> Does> MockWorker<F> {
             load_bias: 0x1000,
             pc_table: 0,
         };
-        MockWorker { target, modules: vec![module], takes, calls: 0, seen: std::collections::HashMap::new() }
+        let (seen, tally) = (std::collections::HashMap::new(), Tally::default());
+        MockWorker { target, modules: vec![module], takes, calls: 0, seen, tally }
     }
 }
 
@@ -49,6 +51,8 @@ impl<F: FnMut(&[u8]) -> Does> Worker for MockWorker<F> {
         self.calls += 1;
         for input in &inputs[..take] {
             let (hits, outcome) = (self.target)(input);
+            self.tally.runs += 1;
+            self.tally.rejected += u64::from(outcome == Outcome::Rejected);
             if outcome.is_finding() {
                 seen.push(Seen::Finding(evidence(outcome, &hits)));
                 if outcome == Outcome::Signal {
@@ -81,6 +85,10 @@ impl<F: FnMut(&[u8]) -> Does> Worker for MockWorker<F> {
 
     fn modules(&self) -> &[Module] {
         &self.modules
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod files;
+pub mod growth;
 pub mod limits;
 #[cfg(test)]
 pub mod mock;
@@ -17,6 +18,7 @@ use hitmap_wire::comparisons::Comparison;
 use hitmap_wire::identity::Loaded;
 use hitmap_wire::modules::{Module, Refusal};
 use hitmap_wire::outcome::Outcome;
+use serde::{Deserialize, Serialize};
 
 /// What became of an input that is a finding, or may be one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,66 @@ pub struct Observation {
     pub evidence: Option<Box<Evidence>>,
 }
 
+/// What a worker has done since it was started. Every number only grows, so that two of these say what
+/// was done in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Inputs run in batches.
+    pub runs: u64,
+    /// Inputs run alone, and observed.
+    pub alone: u64,
+    /// Inputs of batches that were rejected.
+    pub rejected: u64,
+    /// Inputs of batches that were findings and did not end the child.
+    pub raised: u64,
+    /// Inputs of batches that ended the child.
+    pub died: u64,
+    /// Children that were forked.
+    pub children: u64,
+    /// Nanoseconds that batches waited for a child to be forked.
+    pub fork_nanos: u64,
+    /// Of inputs that were timed: nanoseconds in the harness.
+    pub harness_nanos: u64,
+    /// Of inputs that were timed: nanoseconds of reading the map.
+    pub map_nanos: u64,
+    /// How children used the time that they had.
+    pub watched: Watched,
+}
+
+/// How children used their time, in nanoseconds, while they were watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// While they had inputs to run.
+    pub busy: u64,
+    /// They and what they started ran on a processor.
+    pub cpu: u64,
+    /// They waited for a processor.
+    pub queued: u64,
+}
+
+impl Tally {
+    /// What was done since `then`.
+    pub fn since(&self, then: &Tally) -> Tally {
+        let less = |now: u64, then: u64| now.saturating_sub(then);
+        Tally {
+            runs: less(self.runs, then.runs),
+            alone: less(self.alone, then.alone),
+            rejected: less(self.rejected, then.rejected),
+            raised: less(self.raised, then.raised),
+            died: less(self.died, then.died),
+            children: less(self.children, then.children),
+            fork_nanos: less(self.fork_nanos, then.fork_nanos),
+            harness_nanos: less(self.harness_nanos, then.harness_nanos),
+            map_nanos: less(self.map_nanos, then.map_nanos),
+            watched: Watched {
+                busy: less(self.watched.busy, then.watched.busy),
+                cpu: less(self.watched.cpu, then.watched.cpu),
+                queued: less(self.watched.queued, then.watched.queued),
+            },
+        }
+    }
+}
+
 /// Why a worker cannot go on. Everything that a target can do to itself is an outcome, not this.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -138,6 +200,16 @@ pub trait Worker {
     /// What an input takes lately; 0 when that is not known. Only for what may depend on time.
     fn nanos_per_run(&self) -> f64 {
         0.0
+    }
+
+    /// What it has done so far.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
+    /// How the memory of a child grew that ran long enough to tell.
+    fn growth(&self) -> Option<growth::Growth> {
+        None
     }
 
     /// Threads that were alive when the harness had been imported, besides the main one.

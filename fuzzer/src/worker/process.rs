@@ -5,10 +5,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hitmap_observers::observer::Hit;
-use hitmap_wire::batch::{NOWHERE, PHASE_OBSERVE, PHASE_RUN, SLOTS, Verdict};
+use hitmap_wire::batch::{NOWHERE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS, Verdict};
 use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{self, Module};
 use hitmap_wire::outcome::Outcome;
@@ -16,9 +16,10 @@ use hitmap_wire::sweep::Plan;
 
 use super::child::{BatchEnd, Child};
 use super::files::Files;
+use super::growth::Growth;
 use super::limits::Limits;
 use super::server::{Ended, Launch, Server, forget_addresses};
-use super::{Evidence, Observation, Seen, Trace, Tracer, Worker, WorkerError};
+use super::{Evidence, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
 use crate::finding::raw;
 
 /// How much work one wake-up carries: a wake-up costs about 4 µs, so this makes it nothing, and a
@@ -43,6 +44,11 @@ pub struct ProcessWorker {
     plan: Plan,
     /// Moving average of what an input takes, in nanoseconds; it decides only how many travel.
     nanos_per_run: f64,
+    /// How a batch is run: RUN, or TIME when somebody asks where the time goes.
+    phase: u32,
+    tally: Tally,
+    /// How the last child grew that ran long enough to tell.
+    growth: Option<Growth>,
 }
 
 /// A worker whose server has been started and not been waited for.
@@ -118,7 +124,15 @@ impl ProcessWorker {
             inherited: Vec::new(),
             plan: Plan::default(),
             nanos_per_run: 10_000.0,
+            phase: PHASE_RUN,
+            tally: Tally::default(),
+            growth: None,
         })
+    }
+
+    /// From now on, runs in batches are timed, part by part. They cost more so.
+    pub fn time_parts(&mut self) {
+        self.phase = PHASE_TIME;
     }
 
     /// Whether there is a comparison build of something, as the server says.
@@ -147,6 +161,7 @@ impl ProcessWorker {
             let inherited = |m: &Module| self.inherited.contains(&(m.identity, m.load_bias));
             forget_addresses(&self.files.region, &self.known, inherited);
             self.child = Some(Child::new(self.server.fork(&self.files)?));
+            self.tally.children += 1;
         }
         Ok(())
     }
@@ -187,7 +202,11 @@ impl ProcessWorker {
 
     /// Stages as many inputs as fit, wakes the child and waits; says how many were staged.
     fn send(&mut self, inputs: &[&[u8]], phase: u32) -> Result<(usize, BatchEnd), WorkerError> {
+        let (children, began) = (self.tally.children, Instant::now());
         self.child()?;
+        if self.tally.children > children && phase != PHASE_OBSERVE {
+            self.tally.fork_nanos += began.elapsed().as_nanos() as u64;
+        }
         let batch = &self.files.batch;
         let (mut count, mut offset) = (0, 0);
         for input in inputs {
@@ -205,11 +224,21 @@ impl ProcessWorker {
         batch.header().nanos.store(0, Ordering::Relaxed);
         batch.header().cur.store(NOWHERE, Ordering::Relaxed);
         batch.header().enough.store(0, Ordering::Relaxed);
+        batch.header().harness_nanos.store(0, Ordering::Relaxed);
+        batch.header().map_nanos.store(0, Ordering::Relaxed);
         batch.header().phase.store(phase, Ordering::Relaxed);
         batch.header().count.store(count as u32, Ordering::Release);
         let child = self.child.as_mut().expect("`child` made one");
         let end = child.work(&self.files, &self.server, &self.limits)?;
         child.runs += count as u64;
+        if let Some(growth) = Growth::of(&child.weights) {
+            self.growth = Some(growth);
+        }
+        if let Some(watched) = child.watch() {
+            self.tally.watched.busy += watched.busy;
+            self.tally.watched.cpu += watched.cpu;
+            self.tally.watched.queued += watched.queued;
+        }
         if end != BatchEnd::Done {
             self.child = None;
         }
@@ -299,13 +328,15 @@ impl ProcessWorker {
         seen.clear();
         let left = self.limits.runs_per_child - self.child.as_ref().map_or(0, |c| c.runs % self.limits.runs_per_child);
         let most = self.fits_per_wake().min(inputs.len()).min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
-        let (count, end) = self.send(&inputs[..most], PHASE_RUN)?;
+        let (count, end) = self.send(&inputs[..most], self.phase)?;
         let capacity = self.files.region.layout().capacity;
         let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
         let died = end != BatchEnd::Done;
         for slot in 0..ran {
             let Some(verdict) = self.files.batch.verdict(slot, capacity) else { break };
+            self.tally.rejected += u64::from(verdict.outcome == Outcome::Rejected);
             seen.push(if verdict.outcome.is_finding() {
+                self.tally.raised += 1;
                 Seen::Finding(self.raised(&verdict, false))
             } else {
                 let known = verdict.novel.filter(|(edge, _)| self.known.iter().any(|m| m.range().contains(edge)));
@@ -316,6 +347,14 @@ impl ProcessWorker {
             self.learn_pace(ran);
         } else if ran < count && seen.len() == ran {
             seen.push(Seen::Finding(self.evidence(end, false)));
+            self.tally.died += 1;
+        }
+        self.tally.runs += seen.len() as u64;
+        if self.phase == PHASE_TIME {
+            let header = self.files.batch.header();
+            self.tally.harness_nanos =
+                self.tally.harness_nanos.saturating_add(header.harness_nanos.load(Ordering::Relaxed));
+            self.tally.map_nanos = self.tally.map_nanos.saturating_add(header.map_nanos.load(Ordering::Relaxed));
         }
         // Else it died between inputs: that costs a child and says nothing of an input.
         if seen.is_empty() {
@@ -337,6 +376,7 @@ impl ProcessWorker {
             self.retire()?;
         }
         self.plan.drain(&self.files.region, |_, _| {});
+        self.tally.alone += 1;
         let (_, end) = self.send(&[input], PHASE_OBSERVE)?;
         hits.clear();
         self.plan.drain(&self.files.region, |edge, class| hits.push((edge, class)));
@@ -401,6 +441,14 @@ impl Worker for ProcessWorker {
 
     fn nanos_per_run(&self) -> f64 {
         self.nanos_per_run
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn growth(&self) -> Option<Growth> {
+        self.growth
     }
 
     fn threads(&self) -> u64 {

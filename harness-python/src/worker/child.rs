@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hitmap_wire::batch::{Batch, PHASE_OBSERVE, PHASE_RUN, SLOTS};
+use hitmap_wire::batch::{Batch, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS};
 use hitmap_wire::control;
 use hitmap_wire::identity;
 use hitmap_wire::novelty::News;
@@ -15,9 +15,10 @@ use pyo3::prelude::*;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::judge::Judge;
+use super::laps::{Clock, Laps};
 use super::outcome::{self, Ended, Harness};
 use super::shared::Shared;
-use super::{crash, limits, sanitizer};
+use super::{crash, limits, sanitizer, weight};
 
 /// How old the memory limit may be: what the target leaks in between counts against its inputs.
 const BOUND_EVERY: Duration = Duration::from_millis(20);
@@ -34,6 +35,10 @@ struct Child {
     bounded: Instant,
     /// Libraries loaded when the list in the batch file was written.
     loads: u64,
+    /// Inputs that it ran in batches.
+    runs: u64,
+    /// It is weighed again when it has run so many: at each doubling, so that a weight costs nothing.
+    weigh_at: u64,
 }
 
 /// Lives as the child of `server`, and ends the process.
@@ -66,8 +71,18 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     drop(control);
     let batch: &'static Batch = Box::leak(Box::new(batch));
     let judge = Judge::new(region, history)?;
-    let child =
-        Box::leak(Box::new(Child { batch, judge, harness, wake, done, memory_mb, bounded: Instant::now(), loads: 0 }));
+    let child = Box::leak(Box::new(Child {
+        batch,
+        judge,
+        harness,
+        wake,
+        done,
+        memory_mb,
+        bounded: Instant::now(),
+        loads: 0,
+        runs: 0,
+        weigh_at: weight::FIRST,
+    }));
     crash::install(&batch.header().crash)?;
     limits::bound_memory(memory_mb)?;
     child.write_objects();
@@ -88,7 +103,8 @@ impl Child {
             let header = self.batch.header();
             let count = (header.count.load(Ordering::Acquire) as usize).min(SLOTS);
             match header.phase.load(Ordering::Relaxed) {
-                PHASE_RUN => self.run_all(py, count)?,
+                PHASE_RUN => self.run_all(py, count, &mut ())?,
+                PHASE_TIME => self.run_all(py, count, &mut Clock::new(header))?,
                 PHASE_OBSERVE => {
                     self.observe(py, count);
                     header.cur.store(count as u32, Ordering::Release);
@@ -111,14 +127,17 @@ impl Child {
         }
     }
 
-    /// RUN: every input; the map is clean before and after each.
-    fn run_all(&mut self, py: Python<'_>, count: usize) -> PyResult<()> {
+    /// RUN and TIME: every input; the map is clean before and after each.
+    fn run_all(&mut self, py: Python<'_>, count: usize, laps: &mut impl Laps) -> PyResult<()> {
         let header = self.batch.header();
         let start = Instant::now();
         let mut ran = count;
         for at in 0..count {
+            laps.begin();
             if let Some(ended) = self.run_one(py, at, None) {
+                laps.harness();
                 let news = self.judge.judge();
+                laps.map();
                 self.tell(at, ended, news);
             }
             if header.enough.load(Ordering::Relaxed) != 0 {
@@ -129,7 +148,14 @@ impl Child {
         header.nanos.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         // What comes now says nothing of an input.
         header.cur.store(ran as u32, Ordering::Release);
-        self.collect_garbage(py)
+        self.collect_garbage(py)?;
+        self.runs += ran as u64;
+        if self.runs >= self.weigh_at {
+            self.weigh_at = self.runs * 2;
+            self.batch.write_weight(weight::now(py, self.runs));
+            self.judge.discard();
+        }
+        Ok(())
     }
 
     /// OBSERVE: the first input alone; its counts stay in the map.

@@ -10,6 +10,8 @@
 //! | [`server`] | the control socket, the import, and one child at a time |
 //! | [`child`] | the loop over inputs |
 //! | [`outcome`] | one call of the harness and what became of it |
+//! | [`laps`] | where the time of a run goes, when somebody asks |
+//! | [`weight`] | how heavy the child is, and whose weight it is |
 //! | [`judge`] | whether a run touched something that the history lacks |
 //! | [`crash`] | what a fatal signal leaves behind |
 //! | [`sanitizer`] | a sanitizer's runtime in the process, and Python's stack at its end |
@@ -25,6 +27,7 @@ mod child;
 mod crash;
 mod forked;
 mod judge;
+mod laps;
 mod limits;
 mod outcome;
 #[cfg_attr(target_arch = "x86_64", path = "registers/x86_64.rs")]
@@ -33,6 +36,7 @@ mod registers;
 pub mod sanitizer;
 mod server;
 mod shared;
+mod weight;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -47,6 +47,8 @@ pub const PHASE_OBSERVE: u32 = 2;
 /// Let the harness's own mutator fill the slots, run nothing: the engine copies the inputs before it
 /// asks for them to be run, so a crash loses none. The layout has it; no child answers it yet.
 pub const PHASE_MUTATE: u32 = 3;
+/// RUN, with a look at the clock around each part of each run: for those who ask where the time goes.
+pub const PHASE_TIME: u32 = 4;
 
 /// What a signal handler stores: numbers only, so that it is safe to do anywhere.
 #[repr(C)]
@@ -63,6 +65,19 @@ pub struct CrashNote {
     pub reserved: u32,
     /// Return addresses, innermost first.
     pub frames: [AtomicU64; FRAMES],
+}
+
+/// How heavy a child is, and whose weight it is.
+#[repr(C)]
+pub struct WeightNote {
+    /// Inputs that it had run by then, in batches; stored last, 0 means that there is no note.
+    pub runs: AtomicU64,
+    /// Resident memory, in KiB.
+    pub resident_kib: AtomicU64,
+    /// Bytes in use on the C heap; 0 when that is not known.
+    pub heap: AtomicU64,
+    /// Blocks that Python's own allocator has given out.
+    pub blocks: AtomicU64,
 }
 
 /// The first page of a batch file.
@@ -93,6 +108,12 @@ pub struct Header {
     /// Engine: not 0 to have the child end the batch after the input it works on. What did not run is
     /// sent again.
     pub enough: AtomicU32,
+    /// Child, in a TIME phase: nanoseconds that this batch has spent in the harness so far.
+    pub harness_nanos: AtomicU64,
+    /// Child, in a TIME phase: nanoseconds that went into reading and clearing the map.
+    pub map_nanos: AtomicU64,
+    /// Child: how heavy it was when it was weighed last.
+    pub weight: WeightNote,
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE);
@@ -146,6 +167,19 @@ struct Object {
 }
 
 const _: () = assert!(size_of::<Object>() == 512);
+
+/// A weight note, copied out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Inputs that the child had run.
+    pub runs: u64,
+    /// Resident memory, in KiB.
+    pub resident_kib: u64,
+    /// Bytes in use on the C heap; 0 when that is not known.
+    pub heap: u64,
+    /// Blocks that Python's own allocator has given out.
+    pub blocks: u64,
+}
 
 /// A crash note, copied out and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -335,6 +369,32 @@ impl Batch {
         self.header().report_len.store(0, Ordering::Relaxed);
     }
 
+    /// Child: says how heavy it is.
+    pub fn write_weight(&self, weight: Weight) {
+        let note = &self.header().weight;
+        note.resident_kib.store(weight.resident_kib, Ordering::Relaxed);
+        note.heap.store(weight.heap, Ordering::Relaxed);
+        note.blocks.store(weight.blocks, Ordering::Relaxed);
+        note.runs.store(weight.runs, Ordering::Release);
+    }
+
+    /// Engine: takes what the child said of its weight, when it said something since.
+    pub fn take_weight(&self) -> Option<Weight> {
+        let note = &self.header().weight;
+        let runs = note.runs.load(Ordering::Acquire);
+        if runs == 0 {
+            return None;
+        }
+        note.runs.store(0, Ordering::Relaxed);
+        let read = |field: &AtomicU64| field.load(Ordering::Relaxed);
+        Some(Weight {
+            runs,
+            resident_kib: read(&note.resident_kib),
+            heap: read(&note.heap),
+            blocks: read(&note.blocks),
+        })
+    }
+
     /// The crash note, if a signal handler left one.
     pub fn crash(&self) -> Option<Crash> {
         let note = &self.header().crash;
@@ -390,6 +450,16 @@ mod tests {
         assert_eq!(batch.report().len(), REPORT);
         batch.header().report_len.store(u32::MAX, Ordering::Relaxed);
         assert_eq!(batch.report().len(), REPORT);
+    }
+
+    #[test]
+    fn a_weight_is_taken_once() {
+        let (_fd, batch) = Batch::create(100).unwrap();
+        assert_eq!(batch.take_weight(), None);
+        let weight = Weight { runs: 1024, resident_kib: 5, heap: 6, blocks: 7 };
+        batch.write_weight(weight);
+        assert_eq!(batch.take_weight(), Some(weight));
+        assert_eq!(batch.take_weight(), None);
     }
 
     #[test]
