@@ -38,6 +38,8 @@ pub struct Settings {
     pub map_edges: u32,
     /// The longest input, in bytes.
     pub max_len: usize,
+    /// Whether tokens are gathered besides those of the dictionaries.
+    pub auto_tokens: bool,
     /// Whether the builds with AddressSanitizer are fuzzed, in place of the ordinary ones.
     pub asan: bool,
     /// Whether to tell where the time went.
@@ -148,6 +150,7 @@ impl Settings {
             seed: 7,
             map_edges: 1 << 16,
             max_len: 4096,
+            auto_tokens: true,
             asan: false,
             bench: false,
             python: "python3".into(),

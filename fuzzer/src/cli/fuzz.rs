@@ -36,6 +36,9 @@ pub struct Typed {
     /// A dictionary in AFL's syntax; may be given again
     #[arg(short = 'x', long = "dict", value_name = "DICT")]
     dictionaries: Vec<PathBuf>,
+    /// Use no tokens but the dictionaries'; else words of the libraries and what they compare are used
+    #[arg(long)]
+    no_auto_tokens: bool,
     /// Time limit of one input, in milliseconds
     #[arg(short = 't', long = "timeout", value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: u64,
@@ -125,6 +128,7 @@ fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
         seed: typed.seed.unwrap_or(by_clock),
         map_edges: typed.map_edges,
         max_len: typed.max_len as usize,
+        auto_tokens: !typed.no_auto_tokens,
         asan: typed.asan,
         bench: false,
         own_python: typed.python.is_some(),

@@ -30,6 +30,7 @@ use super::scheduler::FavouredScheduler;
 use super::seeds::Seed;
 use super::spent::{Bench, Spent, Stopwatch};
 use super::stage::{Acts, BatchStage, Kept, Parts};
+use super::words;
 use super::{Fuzzer, Manager, State, state};
 use crate::campaign::folder::{Entry, Folder, join, module_id};
 use crate::campaign::keeper::Keeper;
@@ -99,7 +100,8 @@ impl Engine {
         let mut feedback = NoveltyFeedback::new(&observer, history);
         let seed = settings.seed.wrapping_add(index as u64);
         let mut state = state(seed, &mut feedback, settings.max_len).map_err(broken)?;
-        let mutator = Havoc::new(&mut state, tokens);
+        let mut mutator = Havoc::new(&mut state, tokens, settings.auto_tokens);
+        mutator.add_tokens(&mut state, &words::of_modules(worker.modules()));
         let fuzzer = StdFuzzer::new(FavouredScheduler::new(), feedback, FindingFeedback);
         let executor = WorkerExecutor::new(worker, observer);
         let stage = BatchStage::new(mutator, replacing, keeper, budget);

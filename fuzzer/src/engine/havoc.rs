@@ -22,12 +22,15 @@ pub struct Havoc {
     has_tokens: bool,
     given: usize,
     gathered: usize,
+    /// How many may be gathered.
+    room: usize,
 }
 
 impl Havoc {
-    /// A mutator with the user's tokens, of which there may be none.
-    pub fn new(state: &mut State, tokens: Tokens) -> Havoc {
-        let mut havoc = Havoc { mutator: without_tokens(), has_tokens: false, given: tokens.len(), gathered: 0 };
+    /// A mutator with the user's tokens, of which there may be none; `gathers` says whether others join.
+    pub fn new(state: &mut State, tokens: Tokens, gathers: bool) -> Havoc {
+        let room = if gathers { GATHERED } else { 0 };
+        let mut havoc = Havoc { mutator: without_tokens(), has_tokens: false, given: tokens.len(), gathered: 0, room };
         if !tokens.is_empty() {
             state.add_metadata(tokens);
             (havoc.mutator, havoc.has_tokens) = (with_tokens(), true);
@@ -39,7 +42,7 @@ impl Havoc {
     /// work with would be a wasted draw, so those join with the first one.
     pub fn add_tokens(&mut self, state: &mut State, tokens: &[Vec<u8>]) {
         for token in tokens {
-            if self.gathered == GATHERED {
+            if self.gathered == self.room {
                 return;
             }
             let all = state.metadata_or_insert_with(Tokens::new);
