@@ -191,11 +191,12 @@ def test_the_campaign_ends_with_a_summary(fuzz, out):
 # The same decisions.
 
 
-def test_same_seed_same_queue(fuzz, out, tmp_path):
+@pytest.mark.parametrize(("name", "execs"), [("nested_compares", 60_000), ("compares_strings", 20_000)])
+def test_same_seed_same_queue(name, execs, fuzz, out, tmp_path):
     again, other = Campaign(tmp_path / "again"), Campaign(tmp_path / "other")
-    fuzz("nested_compares", 60_000)
-    fuzz("nested_compares", 60_000, into=again)
-    fuzz("nested_compares", 60_000, into=other, seed=2)
+    fuzz(name, execs)
+    fuzz(name, execs, into=again)
+    fuzz(name, execs, into=other, seed=2)
     assert timeless(out) == timeless(again)
     assert timeless(out) != timeless(other)
 

@@ -44,6 +44,7 @@ def rows() -> list[Row]:
             for name in ("ujson", "rapidjson", "pytomlpp", "msgpack", "cmarkgfm")
         ],
         *[Bug(name, about, TARGETS["bugs"], named("hitmap", *peers)) for name, about, peers in BUGS],
+        Bug("ujson510", "CVE-2021-45958 with ASan", TARGETS["ujson510"], named("hitmap"), "buffer-overflow"),
         *MAPS,
         *ISOLATED,
         *OBSERVERS,

@@ -42,6 +42,7 @@ TARGETS = {
         Target("pytomlpp", "pytomlpp 1.1.0, loads", "pytomlpp==1.1.0"),
         Target("msgpack", "msgpack 1.2.4, unpackb and packb", "msgpack==1.2.4"),
         Target("bugs", "bugs behind compares"),
+        Target("ujson510", "ujson 5.1.0, loads and dumps", "ujson==5.1.0", "", ("--asan",), ("--asan",)),
         Target("cmarkgfm", "cmarkgfm 2025.10.22, GitHub's Markdown to HTML", "cmarkgfm==2025.10.22"),
     ]
 }

@@ -60,6 +60,8 @@ pub struct Keeper {
     symbolizer: Symbolizer,
     raw: HashSet<u64>,
     fickle: HashMap<Hit, u32>,
+    /// Edges that did not behave the same twice.
+    unstable: HashSet<u32>,
     of_findings: HashMap<u32, u8>,
     stop: Arc<AtomicBool>,
     began: Instant,
@@ -100,6 +102,7 @@ impl Keeper {
             symbolizer: Symbolizer::default(),
             raw: HashSet::new(),
             fickle: HashMap::new(),
+            unstable: HashSet::new(),
             of_findings: HashMap::new(),
             stop,
             health: Health::new(settings.limits()),
@@ -177,7 +180,9 @@ impl Keeper {
         }
         self.stats.total_edges = modules.iter().filter(|m| !m.is_refused()).map(|m| u64::from(m.edges)).sum();
         self.stats.cur_item = scheduled.and_then(|id| self.entries.get(&id)).map_or(0, |e| e.number);
-        let all = (history.covered() as usize + self.stats.unstable_edges).max(1) as f64;
+        // Some were never hit by an input that was run twice, and so stand in no map.
+        let never = self.unstable.iter().filter(|edge| history.class(**edge) == 0).count();
+        let all = (history.covered() as usize + never).max(1) as f64;
         self.stats.stability = 100.0 * (1.0 - self.stats.unstable_edges as f64 / all);
     }
 
@@ -346,8 +351,15 @@ impl Acts for Keeper {
         let times = self.fickle.entry(hit).or_insert(0);
         *times += 1;
         let silenced = *times == FICKLE;
-        self.stats.unstable_edges += usize::from(silenced);
+        if silenced {
+            self.varies(hit.0);
+        }
         silenced
+    }
+
+    fn varies(&mut self, edge: u32) {
+        self.unstable.insert(edge);
+        self.stats.unstable_edges = self.unstable.len();
     }
 
     fn tick(&mut self, execs: u64) -> bool {

@@ -439,7 +439,11 @@ mod tests {
         let before = queue(out.path());
         std::fs::remove_file(out.path().join("w0/features.hitmap")).unwrap();
         let engine = session(out.path(), vec![64], 2000, true);
-        assert_eq!(*engine.state.executions() as usize, engine.state.corpus().count());
+        assert_eq!(
+            *engine.state.executions() as usize,
+            2 * engine.state.corpus().count(),
+            "twice each, to see what varies"
+        );
         assert_eq!(queue(out.path()), before);
     }
 }

@@ -16,6 +16,7 @@ pub mod seeds;
 pub mod session;
 pub mod spent;
 pub mod stage;
+pub mod trim;
 pub mod words;
 
 use libafl::Error;

@@ -22,8 +22,9 @@ use super::executor::WorkerExecutor;
 use super::havoc::Havoc;
 use super::scheduler::Standing;
 use super::spent::{Part, Stopwatch};
-use super::{Fuzzer, Manager, State};
+use super::{Fuzzer, Manager, State, trim};
 use crate::worker::{Evidence, Observation, Seen};
+use hitmap_observers::observer::Hit;
 use hitmap_wire::modules::Module;
 
 /// The measure of a visit, in mutants. A favoured entry and one that was never visited get more.
@@ -52,7 +53,9 @@ pub trait Acts {
     fn found(&mut self, found: Found<'_>) -> Result<(), Error>;
     /// An input was flagged for this hit but did not show anything new when it was run again.
     /// Returns true when the hit is to be silenced.
-    fn fickle(&mut self, hit: hitmap_observers::observer::Hit) -> bool;
+    fn fickle(&mut self, hit: Hit) -> bool;
+    /// An edge was not hit as often when an entry was run once more.
+    fn varies(&mut self, edge: u32);
     /// Called after every batch with the executions so far; true to stop.
     fn tick(&mut self, execs: u64) -> bool;
     /// Something that the user should know.
@@ -69,7 +72,7 @@ pub struct Kept<'a> {
     /// Its bytes.
     pub input: &'a [u8],
     /// What it touched.
-    pub hits: &'a [hitmap_observers::observer::Hit],
+    pub hits: &'a [Hit],
     /// How long it ran, in nanoseconds.
     pub nanos: u64,
     /// Executions so far.
@@ -90,7 +93,7 @@ pub struct Found<'a> {
     /// What a fresh child showed.
     pub again: &'a Observation,
     /// What it touched in the fresh child.
-    pub hits: &'a [hitmap_observers::observer::Hit],
+    pub hits: &'a [Hit],
     /// The testcase it was made from.
     pub parent: Option<CorpusId>,
     /// Executions so far.
@@ -138,6 +141,16 @@ struct Evaluated {
 }
 
 impl Parts<'_> {
+    /// What an input touches, in order; `None` when it is a finding.
+    fn hits(&mut self, input: &[u8]) -> Result<Option<Vec<Hit>>, Error> {
+        *self.state.executions_mut() += 1;
+        let mut hits = Vec::new();
+        let observed = self.executor.worker().observe(input, false, &mut hits);
+        let observed = observed.map_err(|error| self.executor.fail(error))?;
+        hits.sort_unstable();
+        Ok((!observed.outcome.is_finding()).then_some(hits))
+    }
+
     fn evaluate(&mut self, input: &BytesInput, fresh: bool) -> Result<Evaluated, Error> {
         let parent = *self.state.corpus().current();
         let covered = self.fuzzer.feedback().history().covered();
@@ -273,7 +286,7 @@ impl<A: Acts> BatchStage<A> {
             // An earlier mutant of this visit brought the same, or failed to.
             Seen::Novel { set, .. } if !self.looked_at.insert(set) => Ok(()),
             Seen::Novel { hit, .. } => {
-                let input = self.mutants[at].clone();
+                let input = self.trimmed(parts, at)?;
                 if !self.evaluate(parts, &input)? && self.acts.fickle(hit) {
                     parts.fuzzer.feedback_mut().history_mut().silence(hit.0, hit.1);
                 }
@@ -285,6 +298,24 @@ impl<A: Acts> BatchStage<A> {
                 self.confirm(parts, &input, &first)
             }
         }
+    }
+
+    /// A mutant that brings something new, without the bytes that have no part in it.
+    fn trimmed(&mut self, parts: &mut Parts<'_>, at: usize) -> Result<BytesInput, Error> {
+        let input = self.mutants[at].clone();
+        if input.mutator_bytes().len() < trim::SHORTEST {
+            return Ok(input);
+        }
+        let Some(wanted) = parts.hits(input.mutator_bytes())? else { return Ok(input) };
+        let history = parts.fuzzer.feedback().history();
+        if !wanted.iter().any(|(edge, class)| history.is_novel(*edge, *class)) {
+            return Ok(input);
+        }
+        let pace = parts.executor.worker().nanos_per_run();
+        let affordable =
+            if self.max_execs.is_some() || pace <= 0.0 { trim::RUNS } else { (LONGEST / 8.0 / pace) as usize };
+        let same = |shorter: &[u8]| Ok(parts.hits(shorter)?.is_some_and(|hits| hits == wanted));
+        trim::trim(input.mutator_bytes(), trim::RUNS.min(affordable), same).map(BytesInput::new)
     }
 
     /// Runs a finding again in a fresh child, and keeps it whatever that shows.
@@ -307,6 +338,18 @@ impl<A: Acts> BatchStage<A> {
         let Some(id) = evaluated.id else { return Ok(false) };
         let mut hits = parts.executor.touched().hits().to_vec();
         hits.sort_unstable();
+        // Once more: what a target does by chance or from memory shows here. A finding is not run again.
+        if evaluated.observation.evidence.is_none()
+            && let Some(again) = parts.hits(input.mutator_bytes())?
+        {
+            let known: HashSet<&Hit> = hits.iter().collect();
+            let seen: HashSet<&Hit> = again.iter().collect();
+            for (edge, _) in
+                hits.iter().filter(|hit| !seen.contains(hit)).chain(again.iter().filter(|hit| !known.contains(hit)))
+            {
+                self.acts.varies(*edge);
+            }
+        }
         self.acts.kept(Kept {
             id,
             parent: evaluated.parent,
