@@ -2,7 +2,7 @@
 //
 // flags: -m 256
 // start: "m."
-// expect: found=oom within=20000
+// expect: found=oom within=60000
 #include "plain.h"
 
 void run(const uint8_t *data, size_t len) {
