@@ -92,6 +92,7 @@ pub fn run(typed: &Typed, front: &Front, stop: &AtomicBool) -> Result<i32, Failu
 
 fn settings(typed: &Typed, front: &Front, out: PathBuf) -> Result<Settings, Failure> {
     Ok(Settings {
+        auto_tokens: true,
         harness: absolute_harness(&typed.harness)?,
         seeds: typed.seeds.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
         out,
