@@ -62,6 +62,9 @@ def test_what_a_sanitizer_reports_is_a_finding(built, seeds, out, tmp_path, flag
     reports = [json.loads(path.read_text()) for path in out.folder.glob("findings/*/report.json")]
     found = [report for report in reports if report["kind"] == "sanitizer"]
     assert found and found[0]["reproduces"], reports
+    run = next(frame for frame in found[0]["frames"] if frame["instrumented"])
+    assert run["function"].startswith("run") and run["file"].endswith("sanitized.cpp") and run["line"], found
+    assert [frame["function"] for frame in found[0]["python_frames"]][:1] == ["run"], found
     traceback = (out.folder / "findings" / f"sanitizer-{found[0]['signature']}" / "traceback.txt").read_text()
     assert says in traceback and "sanitized.cpp" in traceback, traceback
     shown = json.loads(hitmap_("show", out.folder, "--json", "--functions").out)

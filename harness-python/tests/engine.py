@@ -25,9 +25,11 @@ OBJECTS_AT = SLOTS_AT + SLOTS * 32
 REPORT_AT = OBJECTS_AT + OBJECTS * 512
 ARENA_AT = REPORT_AT + REPORT
 ARENA = 1 << 20
+# The crash note is 24 bytes and its frames; `enough` has four bytes and four of padding.
+TIMES_AT = 48 + 24 + 8 * FRAMES + 8
 RECORDS_AT, RECORD = PAGE, 1024
 
-RUN, OBSERVE, MUTATE = 1, 2, 3
+RUN, OBSERVE, MUTATE, TIME = 1, 2, 3, 4
 FORK, KILL, READY, FAILED, FORKED, EXITED = 1, 2, 16, 17, 18, 19
 OK, REJECTED, EXCEPTION, EXIT, OUT_OF_MEMORY = 1, 2, 3, 5, 7
 COUNTERS, FLAGS = 1, 2
@@ -61,6 +63,14 @@ class Loaded:
     start: int
     end: int
     path: str
+
+
+@dataclass(frozen=True)
+class Weight:
+    runs: int
+    resident_kib: int
+    heap: int
+    blocks: int
 
 
 class Died(Exception):
@@ -214,6 +224,13 @@ class Engine:
         assert count <= FRAMES
         frames = list(struct.unpack_from(f"<{count}Q", self.batch, 48 + 24))
         return Crash(number, code, address, frames) if number else None
+
+    def times(self) -> tuple[int, int]:
+        """Nanoseconds in the harness and with the map: behind the crash note and `enough`."""
+        return struct.unpack_from("<QQ", self.batch, TIMES_AT)
+
+    def weight(self) -> Weight:
+        return Weight(*struct.unpack_from("<QQQQ", self.batch, TIMES_AT + 16))
 
     def report(self) -> str:
         (length,) = struct.unpack_from("<I", self.batch, 28)

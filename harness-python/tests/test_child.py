@@ -3,7 +3,7 @@
 import os
 import struct
 
-from engine import ARENA, MUTATE, OBSERVE, RUN, SLOTS, SLOTS_AT, worker as started
+from engine import ARENA, MUTATE, OBSERVE, OK, RUN, SLOTS, SLOTS_AT, TIME, worker as started
 
 
 def test_inputs_arrive_byte_for_byte(worker):
@@ -24,6 +24,52 @@ def test_an_input_that_is_kept_does_not_change(worker):
     """)
     assert engine.run(b"first input")[0].outcome == 1
     assert engine.run(b"other bytes!")[0].outcome == 1
+
+
+def test_inputs_that_are_kept_stay_as_they_were(worker):
+    """Over batches that reuse the arena, in both phases; views of them too."""
+    engine = worker("""
+        import hitmap
+        kept = []
+
+        @hitmap.harness
+        def run(data):
+            kept.append((data, memoryview(data), list(data)))
+            if data == b"compare":
+                assert all(list(object) == list(view) == was for object, view, was in kept)
+                assert len({id(object) for object, _, _ in kept if len(object) > 1}) >= 90
+    """)
+    for round in range(3):
+        inputs = [bytes([round * 40 + n]) * (n + 2) for n in range(30)]
+        assert {v.outcome for v in engine.run(*inputs)} == {OK}
+        assert engine.observe(bytes([round]) * 50).outcome == OK
+    assert engine.run(b"compare")[0].outcome == OK
+
+
+def test_a_child_weighs_itself_at_each_doubling(worker):
+    engine = worker("""
+        import hitmap
+        kept = []
+
+        @hitmap.harness
+        def run(data):
+            kept.append([object() for _ in range(10)])
+    """)
+    assert engine.run(*[b"x"] * 200) and engine.weight().runs == 0
+    assert engine.run(*[b"x"] * 200) and (first := engine.weight()).runs == 400
+    assert engine.run(*[b"x"] * 200) and engine.weight().runs == 400
+    assert engine.run(*[b"x"] * 200) and (second := engine.weight()).runs == 800
+    assert second.blocks - first.blocks >= 400 * 11
+    assert second.resident_kib >= first.resident_kib > 1000
+
+
+def test_parts_are_timed_when_that_is_asked(worker):
+    engine = worker("pass")
+    engine.run(b"x", b"y")
+    assert engine.times() == (0, 0)
+    engine.run(*[b"x"] * 1000, phase=TIME)
+    harness, map_ = engine.times()
+    assert 0 < harness <= engine.nanos and 0 < map_ <= engine.nanos
 
 
 def test_a_full_batch_runs(worker):
@@ -122,6 +168,19 @@ def test_the_collector_does_not_run_inside_an_input(worker):
     """)
     for _ in range(3):
         assert {v.outcome for v in engine.run(*[b"x"] * 40)} == {1}
+
+
+def test_what_the_import_left_is_frozen(worker):
+    engine = worker("""
+        import gc, hitmap
+        left = [[] for _ in range(1000)]
+
+        @hitmap.harness
+        def run(data):
+            assert not gc.isenabled() and gc.get_freeze_count() > 1000
+            assert not any(o is left for o in gc.get_objects())
+    """)
+    assert engine.run(b"x")[0].outcome == OK
 
 
 def test_cyclic_garbage_does_not_pile_up(worker):

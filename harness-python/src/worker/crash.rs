@@ -59,8 +59,8 @@ pub fn install(note: &'static CrashNote) -> std::io::Result<()> {
     }
     NOTE.store(std::ptr::from_ref(note).cast_mut(), Ordering::Relaxed);
     OWNER.store(std::process::id() as i32, Ordering::Relaxed);
-    sanitizer::listen();
     TAKEN.store(false, Ordering::Release);
+    sanitizer::listen(on_report);
 
     // SAFETY: the handler has the type that SA_SIGINFO promises; the previous disposition is in its
     // place before the new one can run; the child has one thread here.
@@ -100,10 +100,27 @@ extern "C" fn on_crash(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
             if note.signal.load(Ordering::Relaxed) == 0 {
                 note.signal.store(signal as u32, Ordering::Release);
             }
-            sanitizer::write_stack(signal);
         }
         hand_on(signal, info, context);
     }
+}
+
+/// A sanitizer has written its report and ends the process: by a signal or an exit code, as its options
+/// say. The stack is that of the report, its own frames first; after a fatal signal there is a better
+/// one already.
+extern "C" fn on_report() {
+    // SAFETY: NOTE and OWNER are set before this is; `walk` is at a place where nothing is locked by us.
+    unsafe {
+        if libc::getpid() == OWNER.load(Ordering::Relaxed) && !TAKEN.swap(true, Ordering::AcqRel) {
+            let note = &*NOTE.load(Ordering::Relaxed);
+            note.code.store(0, Ordering::Relaxed);
+            note.address.store(0, Ordering::Relaxed);
+            let kept = walk(note, 0, None);
+            note.frames_len.store(kept as u32, Ordering::Relaxed);
+            note.signal.store(libc::SIGABRT as u32, Ordering::Release);
+        }
+    }
+    sanitizer::write_stack();
 }
 
 /// # Safety
@@ -123,32 +140,36 @@ unsafe fn store(note: &CrashNote, signal: c_int, info: *mut libc::siginfo_t, con
 
         // Where there is no code there is nothing to unwind by, and where there is no memory the
         // unwinder itself would crash. That is a call through a wild pointer: go on from its caller.
-        let mut kept = if peek(here.pc).is_some() { walk(note, 1, here.pc) } else { 1 };
+        let mut kept = if peek(here.pc).is_some() { walk(note, 1, Some(here.pc)) } else { 1 };
         if kept == 1
             && let Some(caller) = registers::before_call(context, here)
             && peek(caller.pc).is_some()
         {
             note.frames[1].store(caller.pc, Ordering::Relaxed);
             registers::write(context, caller);
-            kept = walk(note, 2, caller.pc);
+            kept = walk(note, 2, Some(caller.pc));
             registers::write(context, here);
         }
         note.frames_len.store(kept as u32, Ordering::Relaxed);
     }
 }
 
-/// Stores the frames outside of the one at `pc`, from the note's frame `kept` on, up to where the
-/// target was called from; gives how many the note has then.
+/// Stores the frames outside of the one at `pc`, or all outside of this library's, from the note's frame
+/// `kept` on, up to where the target was called from; gives how many the note has then.
 ///
 /// # Safety
-/// Only in a signal handler, after [`install`].
-unsafe fn walk(note: &CrashNote, mut kept: usize, pc: u64) -> usize {
+/// Only where the process ends, after [`install`].
+unsafe fn walk(note: &CrashNote, mut kept: usize, pc: Option<u64>) -> usize {
     let mut walked = [std::ptr::null_mut(); FRAMES + OWN];
     // SAFETY: the buffer has room for as many addresses as are asked for.
     let len = unsafe { libc::backtrace(walked.as_mut_ptr(), walked.len() as c_int) }.max(0) as usize;
     let ours = OURS.0.load(Ordering::Relaxed)..OURS.1.load(Ordering::Relaxed);
     let all = walked[..len].iter().map(|frame| *frame as u64);
-    for frame in all.skip_while(|f| *f != pc).skip(1).take_while(|f| !ours.contains(f)).take(FRAMES - kept) {
+    // Sanitizers put a function of their own in front of `backtrace`, which stands before ours then.
+    let is_start = |f: &u64| pc.map_or(ours.contains(f), |pc| *f == pc);
+    let after = all.skip_while(|f| !is_start(f)).skip(usize::from(pc.is_some()));
+    let outside = after.skip_while(|f| pc.is_none() && ours.contains(f));
+    for frame in outside.take_while(|f| !ours.contains(f)).take(FRAMES - kept) {
         note.frames[kept].store(frame, Ordering::Relaxed);
         kept += 1;
     }
