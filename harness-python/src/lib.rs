@@ -11,6 +11,7 @@
 //! | [`snapshot`] | owned maps: files, merging, comparing |
 //! | [`isolated`] | one run in a forked child, with a map of its own |
 //! | [`history`] | what a series of runs has covered, and what each adds |
+//! | [`mutate`] | hitmap's own mutators, for those of a harness |
 //! | [`worker`] | the fork server and its child, the part of a campaign that runs the target |
 //! | [`cli`] | the command line |
 
@@ -18,6 +19,7 @@ mod cli;
 mod coverage;
 mod history;
 mod isolated;
+mod mutate;
 mod places;
 mod runtime;
 mod snapshot;
@@ -37,6 +39,8 @@ mod _native {
     use crate::history::History;
     #[pymodule_export]
     use crate::isolated::Twin;
+    #[pymodule_export]
+    use crate::mutate::mutate;
     #[pymodule_export]
     use crate::places::Place;
     #[pymodule_export]

@@ -9,6 +9,8 @@ from hitmap import _native
 STUB = ast.parse((Path(hitmap.__file__).parent / "_native.pyi").read_text())
 # What every object has, or what Python derives from a method that is there.
 DERIVED = {"__doc__", "__module__", "__hash__", "__new__", "__repr__", "__reduce__", "__name__", "__ne__", "__all__"}
+# Constructors are `__new__` there and `__init__` in a stub.
+DERIVED |= {"__init__"}
 DERIVED |= {"__lt__", "__gt__", "__ror__", "__rand__", "__rsub__", "__rxor__"}
 
 
@@ -36,8 +38,11 @@ def test_the_stub_has_the_parameters_of_the_functions():
     for node in STUB.body:
         if isinstance(node, ast.FunctionDef):
             text = getattr(_native, node.name).__text_signature__
-            names = [part.strip() for part in text.strip("()").split(",") if part.strip()]
-            assert [argument.arg for argument in node.args.args] == names, node.name
+            names = [part.strip().partition("=")[0] for part in text.strip("()").split(",")]
+            all_of = node.args
+            rest = [f"*{all_of.vararg.arg}"] if all_of.vararg else []
+            stated = [argument.arg for argument in (*all_of.args, *all_of.kwonlyargs)] + rest
+            assert stated == [name for name in names if name not in ("", "*")], node.name
 
 
 def test_the_face_names_what_it_exports():

@@ -1,6 +1,7 @@
 //! Acts on the engine's decisions: the one place of an engine that touches disk and clock.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +27,8 @@ use crate::finding::save::save;
 use crate::finding::symbolize::Symbolizer;
 use crate::launcher::message::{Message, Status};
 use crate::settings::Settings;
-use crate::worker::Tally;
 use crate::worker::growth::Growth;
+use crate::worker::{Miss, Tally};
 
 /// A hit that was flagged this often and never came back is silenced.
 const FICKLE: u32 = 4;
@@ -35,6 +36,8 @@ const FICKLE: u32 = 4;
 const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// How often coverage and statistics are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// The file in an engine's folder that tells how functions of the harness failed to make inputs.
+const MISSES: &str = "mutators.txt";
 
 /// An entry of the queue, by its number in the corpus.
 #[derive(Clone, Debug)]
@@ -375,6 +378,17 @@ impl Acts for Keeper {
 
     fn tell(&mut self, note: String) {
         Message::Note(note).send();
+    }
+
+    fn missed(&mut self, miss: &Miss) {
+        let path = self.folder.path().join(MISSES);
+        let text = format!("{}\n\n{}\n\n", miss.headline, miss.details.trim_end());
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        let more = match log.and_then(|mut log| log.write_all(text.as_bytes())) {
+            Ok(()) => format!("; {} has more", path.display()),
+            Err(_) => String::new(),
+        };
+        self.tell(format!("{}; a mutant by chance takes its place{more}", miss.headline));
     }
 }
 

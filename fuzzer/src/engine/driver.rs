@@ -25,7 +25,9 @@ use hitmap_wire::modules::{GUARDS, Module};
 use super::comparisons::Replacing;
 use super::executor::WorkerExecutor;
 use super::havoc::Havoc;
+use super::making::Making;
 use super::objective::FindingFeedback;
+use super::rand::Xoshiro;
 use super::scheduler::FavouredScheduler;
 use super::seeds::Seed;
 use super::spent::{Bench, Spent, Stopwatch};
@@ -71,6 +73,7 @@ impl Engine {
         settings: &Settings,
         index: usize,
         budget: Option<u64>,
+        rand: Xoshiro,
         mut manifest: Manifest,
         history: History,
         worker: Box<dyn Worker>,
@@ -98,13 +101,13 @@ impl Engine {
 
         let observer = TouchedObserver::new("edges");
         let mut feedback = NoveltyFeedback::new(&observer, history);
-        let seed = settings.seed.wrapping_add(index as u64);
-        let mut state = state(seed, &mut feedback, settings.max_len).map_err(broken)?;
+        let mut state = state(rand, &mut feedback, settings.max_len).map_err(broken)?;
         let mut mutator = Havoc::new(&mut state, tokens, settings.auto_tokens);
         mutator.add_tokens(&mut state, &words::of_modules(worker.modules()));
         let fuzzer = StdFuzzer::new(FavouredScheduler::new(), feedback, FindingFeedback);
+        let making = Making::new(worker.makers());
         let executor = WorkerExecutor::new(worker, observer);
-        let stage = BatchStage::new(mutator, replacing, keeper, budget);
+        let stage = BatchStage::new(mutator, replacing, making, keeper, budget);
         let manager = SimpleEventManager::new(NopMonitor::new());
         let notes = left.notes;
         let mut engine = Engine { fuzzer, executor, state, manager, stages: (stage, ()), notes, manifest, out };
@@ -312,6 +315,7 @@ fn broken(error: libafl::Error) -> Failure {
 mod tests {
     use super::*;
     use crate::worker::mock::{Does, MockTracer, MockWorker, compared_numbers};
+    use crate::worker::{Made, Makers, Miss, Wish};
     use hitmap_observers::observer::Hit;
     use hitmap_wire::comparisons::Comparison;
     use hitmap_wire::outcome::Outcome;
@@ -340,9 +344,10 @@ mod tests {
         let history = History::new(1 << 16).unwrap();
         let manifest = Manifest::open(out).unwrap().unwrap_or_else(|| Manifest::new(&settings));
         let stop = Arc::new(AtomicBool::new(stop));
+        let (budget, rand) = (settings.max_execs, Xoshiro::new(settings.seed));
+        let tokens = Tokens::new();
         let mut engine =
-            Engine::open(&settings, 0, settings.max_execs, manifest, history, worker, replacing, Tokens::new(), stop)
-                .unwrap();
+            Engine::open(&settings, 0, budget, rand, manifest, history, worker, replacing, tokens, stop).unwrap();
         let seeds = [Seed { name: "seed".into(), input: b"x".to_vec() }];
         engine.take_up_seeds(&seeds).unwrap();
         engine.fuzz(&settings, 0, settings.max_execs).unwrap();
@@ -406,6 +411,31 @@ mod tests {
             assert_eq!(findings.len(), 1);
         }
         let [a, b, c] = outs.map(|out| queue(out.path()));
+        assert_eq!(a, b);
+        assert_eq!(a, c);
+    }
+
+    /// Every third wish fails or has a parent that does not decode.
+    fn turned(wish: &Wish<'_>) -> Made {
+        match wish.seed % 6 {
+            0 => Made::Undecodable,
+            1 => Made::Failed(Miss { headline: "mutator failed".into(), details: "why".into() }),
+            _ => Made::Input([&wish.seed.to_le_bytes()[..], wish.second, wish.first].concat()),
+        }
+    }
+
+    #[test]
+    fn what_the_harness_makes_repeats_however_much_travels() {
+        let outs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        for (out, takes) in outs.iter().zip([vec![1], vec![512], vec![3, 1, 40]]) {
+            let mut worker = MockWorker::new(maze, takes);
+            worker.makers = Makers { mutator: true, crossover: true, decodes: true, generator: false };
+            worker.making = Box::new(turned);
+            run(out.path(), Box::new(worker), Replacing::absent(), 5_000, false);
+            assert!(std::fs::read_to_string(out.path().join("w0/mutators.txt")).unwrap().contains("why"));
+        }
+        let [a, b, c] = outs.map(|out| queue(out.path()));
+        assert!(a.len() > 3, "{} entries", a.len());
         assert_eq!(a, b);
         assert_eq!(a, c);
     }

@@ -1,11 +1,18 @@
 //! Mutation by chance: LibAFL's havoc, crossover with other entries among it, and tokens.
 
-use libafl::inputs::BytesInput;
-use libafl::mutators::{HavocScheduledMutator, MutationResult, Mutator, Tokens, havoc_mutations, tokens_mutations};
+use libafl::inputs::{BytesInput, HasMutatorBytes, ResizableMutator};
+use libafl::mutators::{
+    HavocScheduledMutator, MutationResult, Mutator, Tokens, havoc_mutations, havoc_mutations_no_crossover,
+    tokens_mutations,
+};
+use libafl::state::{HasMaxSize, HasRand};
 use libafl::{Error, HasMetadata};
+use libafl_bolts::rands::Rand;
 use libafl_bolts::tuples::Merge;
 
 use super::State;
+use super::objective::FindingFeedback;
+use super::rand::Xoshiro;
 
 /// Mutations that are stacked at the most, as a power of two. LibAFL's default of 7 costs four times
 /// as much a mutant and finds less: deep stacks destroy what the shallow ones would have got right.
@@ -60,12 +67,58 @@ impl Havoc {
         self.given + self.gathered
     }
 
-    /// Changes an input.
+    /// Changes an input. A mutation that had nothing to work on is simply tried again; an input on which
+    /// none works (it is empty, say) stays as it is.
     ///
     /// # Errors
     /// Those of LibAFL's mutators.
-    pub fn mutate(&mut self, state: &mut State, input: &mut BytesInput) -> Result<MutationResult, Error> {
-        self.mutator.mutate(state, input)
+    pub fn mutate(&mut self, state: &mut State, input: &mut BytesInput) -> Result<(), Error> {
+        for _ in 0..4 {
+            if self.mutator.mutate(state, input)? == MutationResult::Mutated {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same mutator without a campaign around it: no other entries to cross with, no tokens.
+pub struct Lone {
+    state: State,
+    havoc: Havoc,
+}
+
+impl Lone {
+    /// A mutator whose decisions follow from `seed`.
+    ///
+    /// # Errors
+    /// What LibAFL reports.
+    pub fn new(seed: u64) -> Result<Lone, Error> {
+        let state = super::state(Xoshiro::new(seed), &mut FindingFeedback, 0)?;
+        // LibAFL's crossover picks an entry before it looks whether there is one.
+        let mutator = Box::new(HavocScheduledMutator::with_max_stack_pow(havoc_mutations_no_crossover(), STACK_POWER));
+        Ok(Lone { state, havoc: Havoc { mutator, has_tokens: false, given: 0, gathered: 0, room: 0 } })
+    }
+
+    /// Has its next decisions follow from `seed`.
+    pub fn seed(&mut self, seed: u64) {
+        self.state.rand_mut().set_seed(seed);
+    }
+
+    /// A changed copy of `data` of at most `max_len` bytes. Of nothing it makes a byte first: LibAFL's
+    /// mutators have nothing to work on there.
+    ///
+    /// # Errors
+    /// Those of LibAFL's mutators.
+    pub fn mutate(&mut self, data: &[u8], max_len: usize) -> Result<Vec<u8>, Error> {
+        self.state.set_max_size(max_len);
+        let mut input = BytesInput::new(data[..data.len().min(max_len)].to_vec());
+        if data.is_empty() && max_len > 0 {
+            input.extend(&[self.state.rand_mut().next() as u8]);
+        }
+        self.havoc.mutate(&mut self.state, &mut input)?;
+        input.resize(input.mutator_bytes().len().min(max_len), 0);
+        Ok(input.into_inner())
     }
 }
 
@@ -76,4 +129,34 @@ fn without_tokens() -> Box<dyn Mutator<BytesInput, State>> {
 fn with_tokens() -> Box<dyn Mutator<BytesInput, State>> {
     let mutations = havoc_mutations().merge(tokens_mutations());
     Box::new(HavocScheduledMutator::with_max_stack_pow(mutations, STACK_POWER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alone_the_same_seed_makes_the_same_mutants() {
+        let all = |seed| {
+            let mut lone = Lone::new(seed).unwrap();
+            [&b"some bytes"[..], b"", b"x"].map(|data| lone.mutate(data, 16).unwrap())
+        };
+        assert_eq!(all(7), all(7));
+        assert_ne!(all(7), all(8));
+        let mut lone = Lone::new(1).unwrap();
+        lone.seed(7);
+        assert_eq!(lone.mutate(b"some bytes", 16).unwrap(), all(7)[0]);
+    }
+
+    #[test]
+    fn no_mutant_is_longer_than_asked_for() {
+        let mut lone = Lone::new(7).unwrap();
+        for max in [0, 1, 5, 20] {
+            for data in [&b""[..], b"a", b"longer than it may be"] {
+                for _ in 0..200 {
+                    assert!(lone.mutate(data, max).unwrap().len() <= max);
+                }
+            }
+        }
+    }
 }

@@ -2,13 +2,14 @@
 //!
 //! LibAFL is met in this folder (outside of it only its `Error` and `CorpusId` are named); its type
 //! parameters are spelled once, here. In the order of the loop: [`scheduler`] picks a testcase, [`stage`]
-//! makes mutants of it, by [`comparisons`] and [`havoc`], and has them run in batches, [`executor`] runs
+//! makes mutants of it, by [`comparisons`], [`havoc`] and the harness's own functions ([`making`]), and has them run in batches, [`executor`] runs
 //! again what was flagged, feedback and [`objective`] judge.
 
 pub mod comparisons;
 mod driver;
 pub mod executor;
 pub mod havoc;
+pub mod making;
 pub mod objective;
 pub mod rand;
 pub mod scheduler;
@@ -19,7 +20,7 @@ pub mod stage;
 pub mod trim;
 pub mod words;
 
-use libafl::Error;
+pub use libafl::Error;
 use libafl::corpus::InMemoryCorpus;
 use libafl::events::SimpleEventManager;
 use libafl::fuzzer::{NopInputFilter, StdFuzzer};
@@ -46,14 +47,16 @@ pub type Fuzzer = StdFuzzer<
     NopInputFilter,
     objective::FindingFeedback,
 >;
-/// A state over an empty corpus.
+/// A state over an empty corpus, with the generator that all decisions come from.
 ///
 /// # Errors
 /// What LibAFL reports.
-pub fn state(seed: u64, feedback: &mut NoveltyFeedback, max_len: usize) -> Result<State, Error> {
+pub fn state<F>(rand: rand::Xoshiro, feedback: &mut F, max_len: usize) -> Result<State, Error>
+where
+    F: libafl::feedbacks::StateInitializer<State>,
+{
     use libafl::state::HasMaxSize;
     let mut objective = objective::FindingFeedback;
-    let rand = rand::Xoshiro::new(seed);
     let mut state = StdState::new(rand, InMemoryCorpus::new(), InMemoryCorpus::new(), feedback, &mut objective)?;
     state.set_max_size(max_len);
     Ok(state)

@@ -14,6 +14,8 @@ use hitmap_wire::region::Layout;
 
 use super::comparisons::Replacing;
 use super::driver::Engine;
+use super::making;
+use super::rand::Xoshiro;
 use super::seeds::{Seed, read_seeds, read_tokens};
 use crate::campaign::folder::module_of;
 use crate::campaign::keeper::Keeper;
@@ -36,7 +38,7 @@ pub static IS_READY: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// With a message for the user.
 pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<AtomicBool>) -> Result<bool, Failure> {
-    let (seeds, cut) = read_seeds(settings)?;
+    let (mut seeds, cut) = read_seeds(settings)?;
     let tokens = read_tokens(&settings.dictionaries)?;
     let earlier = Manifest::open(&settings.out)?;
     if let Some(manifest) = &earlier {
@@ -55,13 +57,17 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     let known: Vec<_> = known.iter().map(module_of).collect();
     let mut worker = ProcessWorker::start(settings.launch(), settings.limits(), files, history.fd(), &known)?;
     manifest.check_builds(&settings.out, loaded(&worker, &known))?;
+    let mut notes = notes(&worker);
+    let mut rand = Xoshiro::new(settings.seed.wrapping_add(index as u64));
+    if settings.seeds.is_empty() {
+        bring_seeds(&mut worker, &mut rand, settings, &mut seeds, &mut notes)?;
+    }
     if is_new {
         prove_instrumented(&mut worker, &seeds, settings)?;
     }
     if settings.bench {
         worker.time_parts();
     }
-    let mut notes = notes(&worker);
     if cut > 0 {
         notes.push(format!("{cut} seeds are longer than --max-len {} and were cut", settings.max_len));
     }
@@ -70,7 +76,7 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
 
     IS_READY.store(true, Ordering::Relaxed);
     let worker = Box::new(worker);
-    let mut engine = Engine::open(settings, index, budget, manifest, history, worker, replacing, tokens, stop)?;
+    let mut engine = Engine::open(settings, index, budget, rand, manifest, history, worker, replacing, tokens, stop)?;
     notes.append(&mut engine.notes);
     Message::Ready { notes }.send();
     engine.take_up_seeds(&seeds)?;
@@ -78,8 +84,36 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     Ok(engine.was_interrupted())
 }
 
+/// Has the harness's generator make the seeds that the user did not bring.
+fn bring_seeds(
+    worker: &mut ProcessWorker,
+    rand: &mut Xoshiro,
+    settings: &Settings,
+    seeds: &mut Vec<Seed>,
+    notes: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let makers = worker.makers();
+    if makers.generator {
+        let made = making::generate(worker, rand, settings.max_len, |miss| notes.push(miss.headline))?;
+        if !made.is_empty() {
+            *seeds = made.into_iter().map(|input| Seed { name: "generator".into(), input }).collect();
+        }
+    } else if makers.decodes {
+        notes.push(
+            "the harness decodes its inputs, and the built-in seeds may not decode: bring some with -i, or give the \
+             harness a generator="
+                .into(),
+        );
+    }
+    Ok(())
+}
+
 /// Starts the comparison worker when there is a build for it. Its import goes on while the seeds run.
 fn replacing(worker: &ProcessWorker, settings: &Settings, notes: &mut Vec<String>) -> Result<Replacing, Failure> {
+    if worker.makers().replace_chance() {
+        // A value that is compared is not to be found in its encoding.
+        return Ok(Replacing::absent());
+    }
     if !worker.has_comparisons() {
         notes.push(format!(
             "no library was built to tell what it compares, so magic numbers and checksums are left to chance; \

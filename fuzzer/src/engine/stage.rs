@@ -11,7 +11,6 @@ use libafl::corpus::CorpusId;
 use libafl::corpus::{Corpus, HasCurrentCorpusId};
 use libafl::fuzzer::{Evaluator, ExecuteInputResult};
 use libafl::inputs::{BytesInput, HasMutatorBytes, ResizableMutator};
-use libafl::mutators::MutationResult;
 use libafl::stages::{Restartable, Stage};
 use libafl::state::{HasCorpus, HasCurrentTestcase, HasExecutions, HasMaxSize, HasRand, HasSolutions};
 use libafl::{Error, HasFeedback, HasScheduler};
@@ -20,10 +19,11 @@ use libafl_bolts::rands::Rand;
 use super::comparisons::{self, Replacing};
 use super::executor::WorkerExecutor;
 use super::havoc::Havoc;
+use super::making::Making;
 use super::scheduler::Standing;
 use super::spent::{Part, Stopwatch};
 use super::{Fuzzer, Manager, State, trim};
-use crate::worker::{Evidence, Observation, Seen};
+use crate::worker::{Evidence, Miss, Observation, Seen};
 use hitmap_observers::observer::Hit;
 use hitmap_wire::modules::Module;
 
@@ -60,6 +60,8 @@ pub trait Acts {
     fn tick(&mut self, execs: u64) -> bool;
     /// Something that the user should know.
     fn tell(&mut self, note: String);
+    /// A function of the harness that makes inputs failed at this, and has not failed so before.
+    fn missed(&mut self, miss: &Miss);
 }
 
 /// A new testcase.
@@ -107,6 +109,7 @@ pub struct BatchStage<A> {
     /// Mutation by chance.
     pub mutator: Havoc,
     replacing: Replacing,
+    making: Making,
     /// What is done about decisions.
     pub acts: A,
     max_execs: Option<u64>,
@@ -171,10 +174,11 @@ impl Parts<'_> {
 
 impl<A: Acts> BatchStage<A> {
     /// A stage that stops making mutants at `max_execs` executions.
-    pub fn new(mutator: Havoc, replacing: Replacing, acts: A, max_execs: Option<u64>) -> BatchStage<A> {
+    pub fn new(mutator: Havoc, replacing: Replacing, making: Making, acts: A, max_execs: Option<u64>) -> BatchStage<A> {
         BatchStage {
             mutator,
             replacing,
+            making,
             acts,
             max_execs,
             mutants: Vec::new(),
@@ -236,8 +240,15 @@ impl<A: Acts> BatchStage<A> {
         Ok(())
     }
 
-    /// Replacements first, then havoc. The generator alone decides what they are.
-    fn make_mutants(&mut self, id: CorpusId, state: &mut State, energy: usize) -> Result<usize, Error> {
+    /// Replacements first, then havoc and the harness's own functions, mixed. The generator alone decides what
+    /// they are.
+    fn make_mutants(
+        &mut self,
+        id: CorpusId,
+        state: &mut State,
+        executor: &mut WorkerExecutor,
+        energy: usize,
+    ) -> Result<usize, Error> {
         let parent = state.current_input_cloned()?;
         let left = self.max_execs.map_or(u64::MAX, |max| max.saturating_sub(*state.executions()));
         let left = usize::try_from(left).unwrap_or(usize::MAX);
@@ -252,14 +263,19 @@ impl<A: Acts> BatchStage<A> {
         for at in made..wanted {
             let mutant = room(&mut self.mutants, at);
             mutant.extend(parent.mutator_bytes());
-            // A mutation that had nothing to work on is simply tried again; an input on which none
-            // works (it is empty, say) runs as it is.
-            for _ in 0..4 {
-                if self.mutator.mutate(state, mutant)? == MutationResult::Mutated {
-                    break;
-                }
+            if !self.making.claims(at, id, state) {
+                self.mutator.mutate(state, mutant)?;
             }
         }
+        let BatchStage { making, mutants, mutator, acts, .. } = self;
+        let take = |state: &mut State, at: usize, made: Option<Vec<u8>>| match made {
+            Some(input) => {
+                mutants[at] = BytesInput::new(input);
+                Ok(())
+            }
+            None => mutator.mutate(state, &mut mutants[at]),
+        };
+        making.make(parent.mutator_bytes(), state, executor, take, |miss| acts.missed(&miss))?;
         Ok(wanted)
     }
 
@@ -303,7 +319,7 @@ impl<A: Acts> BatchStage<A> {
     /// A mutant that brings something new, without the bytes that have no part in it.
     fn trimmed(&mut self, parts: &mut Parts<'_>, at: usize) -> Result<BytesInput, Error> {
         let input = self.mutants[at].clone();
-        if input.mutator_bytes().len() < trim::SHORTEST {
+        if self.making.replaces_chance() || input.mutator_bytes().len() < trim::SHORTEST {
             return Ok(input);
         }
         let Some(wanted) = parts.hits(input.mutator_bytes())? else { return Ok(input) };
@@ -381,7 +397,7 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         self.lap(Part::Comparisons);
         let energy = self.energy(standing, state, executor);
         let kept = state.corpus().count();
-        let count = self.make_mutants(current, state, energy)?;
+        let count = self.make_mutants(current, state, executor, energy)?;
         self.lap(Part::Mutation);
         self.run_mutants(executor, state, count)?;
         self.lap(Part::Batches);

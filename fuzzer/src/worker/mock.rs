@@ -6,7 +6,7 @@ use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{FLAGS, Module};
 use hitmap_wire::outcome::Outcome;
 
-use super::{Evidence, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
+use super::{Evidence, Made, Makers, Observation, Seen, Tally, Trace, Tracer, Wish, Worker, WorkerError};
 
 /// What an input does: the edges it touches, and what becomes of it.
 pub type Does = (Vec<Hit>, Outcome);
@@ -18,6 +18,10 @@ pub struct MockWorker<F> {
     /// How many inputs one call of `run` takes, in turn: a stand-in for time.
     takes: Vec<usize>,
     calls: usize,
+    /// The functions that the harness brings.
+    pub makers: Makers,
+    /// What they do.
+    pub making: Box<dyn FnMut(&Wish<'_>) -> Made>,
     seen: std::collections::HashMap<u32, u8>,
     tally: Tally,
 }
@@ -34,8 +38,10 @@ impl<F: FnMut(&[u8]) -> Does> MockWorker<F> {
             load_bias: 0x1000,
             pc_table: 0,
         };
+        let making = Box::new(|_: &Wish<'_>| Made::Undecodable);
+        let makers = Makers::default();
         let (seen, tally) = (std::collections::HashMap::new(), Tally::default());
-        MockWorker { target, modules: vec![module], takes, calls: 0, seen, tally }
+        MockWorker { target, modules: vec![module], takes, calls: 0, makers, making, seen, tally }
     }
 }
 
@@ -81,6 +87,18 @@ impl<F: FnMut(&[u8]) -> Does> Worker for MockWorker<F> {
         *hits = touched;
         let evidence = outcome.is_finding().then(|| evidence(outcome, hits));
         Ok(Observation { outcome, nanos: 1000, evidence })
+    }
+
+    fn makers(&self) -> Makers {
+        self.makers
+    }
+
+    fn make(&mut self, wishes: &[Wish<'_>], _: usize, made: &mut Vec<Made>) -> Result<(), WorkerError> {
+        let take = self.takes[self.calls % self.takes.len()].clamp(1, wishes.len());
+        self.calls += 1;
+        made.clear();
+        made.extend(wishes[..take].iter().map(&mut self.making));
+        Ok(())
     }
 
     fn modules(&self) -> &[Module] {

@@ -14,6 +14,7 @@ pub mod server;
 
 use hitmap_observers::observer::Hit;
 use hitmap_wire::batch::Crash;
+use hitmap_wire::batch::making::Maker;
 use hitmap_wire::comparisons::Comparison;
 use hitmap_wire::identity::Loaded;
 use hitmap_wire::modules::{Module, Refusal};
@@ -178,6 +179,59 @@ impl WorkerError {
     }
 }
 
+/// The functions by which a harness makes inputs itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Makers {
+    /// It changes inputs.
+    pub mutator: bool,
+    /// It makes one of two.
+    pub crossover: bool,
+    /// It makes inputs of nothing.
+    pub generator: bool,
+    /// It decodes inputs, so changed bytes are mostly no input at all.
+    pub decodes: bool,
+}
+
+impl Makers {
+    /// Whether the harness alone changes inputs: changed bytes would mostly not decode.
+    pub fn replace_chance(&self) -> bool {
+        self.decodes && self.mutator
+    }
+}
+
+/// An input that the harness is to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// By which function.
+    pub maker: Maker,
+    /// The seed of its chance.
+    pub seed: u32,
+    /// The input to change; empty for a generator.
+    pub first: &'a [u8],
+    /// The other parent of a crossover.
+    pub second: &'a [u8],
+}
+
+/// What came of a [`Wish`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// The input.
+    Input(Vec<u8>),
+    /// A parent is nothing that the harness decodes.
+    Undecodable,
+    /// The harness's function failed.
+    Failed(Miss),
+}
+
+/// How a function of the harness failed to make an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// One line: which function, what it did, where.
+    pub headline: String,
+    /// Traceback or stack, as far as there is one.
+    pub details: String,
+}
+
 /// A target that runs inputs.
 pub trait Worker {
     /// Runs inputs from the first on, as many as it sees fit but at least one, and says of each what
@@ -193,6 +247,18 @@ pub trait Worker {
     /// # Errors
     /// See [`WorkerError`].
     fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError>;
+
+    /// The functions by which the harness makes inputs.
+    fn makers(&self) -> Makers {
+        Makers::default()
+    }
+
+    /// Has the harness make inputs of at most `max_len` bytes, from the first wish on, as many as it sees
+    /// fit but at least one. `made` is replaced; its length tells how many wishes were answered.
+    ///
+    /// # Errors
+    /// See [`WorkerError`].
+    fn make(&mut self, wishes: &[Wish<'_>], max_len: usize, made: &mut Vec<Made>) -> Result<(), WorkerError>;
 
     /// The libraries that have been seen so far, in order of their numbers.
     fn modules(&self) -> &[Module];

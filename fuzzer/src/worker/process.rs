@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hitmap_observers::observer::Hit;
-use hitmap_wire::batch::{NOWHERE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS, Verdict};
+use hitmap_wire::batch::making::{Answer, Maker, Span, Wish};
+use hitmap_wire::batch::{NOWHERE, PHASE_MUTATE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS, Verdict};
 use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{self, Module};
 use hitmap_wire::outcome::Outcome;
@@ -19,8 +20,8 @@ use super::files::Files;
 use super::growth::Growth;
 use super::limits::Limits;
 use super::server::{Ended, Launch, Server, forget_addresses};
-use super::{Evidence, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
-use crate::finding::raw;
+use super::{Evidence, Made, Makers, Miss, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
+use crate::finding::{python, raw};
 
 /// How much work one wake-up carries: a wake-up costs about 4 µs, so this makes it nothing, and a
 /// campaign still hears of news a thousand times a second.
@@ -214,11 +215,14 @@ impl ProcessWorker {
             (count, offset) = (count + 1, next);
         }
         if count == 0 {
-            return Err(WorkerError::Harness(format!(
-                "an input of {} bytes does not fit into a batch; lower --max-len",
-                inputs.first().map_or(0, |i| i.len())
-            )));
+            return Err(does_not_fit(inputs.first().map_or(0, |i| i.len())));
         }
+        Ok((count, self.go(count, phase)?))
+    }
+
+    /// Wakes the child for the `count` slots that are filled, and waits.
+    fn go(&mut self, count: usize, phase: u32) -> Result<BatchEnd, WorkerError> {
+        let batch = &self.files.batch;
         batch.clear_notes();
         self.files.clear_log();
         batch.header().nanos.store(0, Ordering::Relaxed);
@@ -228,7 +232,9 @@ impl ProcessWorker {
         batch.header().map_nanos.store(0, Ordering::Relaxed);
         batch.header().phase.store(phase, Ordering::Relaxed);
         batch.header().count.store(count as u32, Ordering::Release);
-        let child = self.child.as_mut().expect("`child` made one");
+        let Some(child) = self.child.as_mut() else {
+            return Err(WorkerError::Broken("has no child to wake".into()));
+        };
         let end = child.work(&self.files, &self.server, &self.limits)?;
         child.runs += count as u64;
         if let Some(growth) = Growth::of(&child.weights) {
@@ -250,7 +256,80 @@ impl ProcessWorker {
             self.restart()?;
         }
         self.commit_modules()?;
-        Ok((count, end))
+        Ok(end)
+    }
+
+    /// Stages as many wishes as fit with their parents; says how many. A parent that several have in a row
+    /// is staged once.
+    fn ask(&mut self, wishes: &[super::Wish<'_>], max_len: usize) -> Option<usize> {
+        let batch = &self.files.batch;
+        let (mut count, mut free) = (0, 0);
+        let mut last: Option<(&[u8], Span)> = None;
+        for wish in wishes.iter().take(SLOTS) {
+            let same = last.filter(|(parent, _)| std::ptr::eq(*parent, wish.first));
+            let first = match same {
+                Some((_, span)) => span,
+                None => {
+                    let Some(span) = batch.stage_parent(free, wish.first, max_len) else { break };
+                    free += wish.first.len();
+                    last = Some((wish.first, span));
+                    span
+                }
+            };
+            let Some(second) = batch.stage_parent(free, wish.second, max_len) else { break };
+            free += wish.second.len();
+            batch.ask(count, Wish { maker: wish.maker, seed: wish.seed, first, second });
+            count += 1;
+        }
+        batch.open_room(free, max_len);
+        (count > 0).then_some(count)
+    }
+
+    fn try_make(
+        &mut self,
+        wishes: &[super::Wish<'_>],
+        max_len: usize,
+        made: &mut Vec<Made>,
+    ) -> Result<(), WorkerError> {
+        made.clear();
+        self.child()?;
+        let count = self.ask(wishes, max_len).ok_or_else(|| does_not_fit(max_len))?;
+        let end = self.go(count, PHASE_MUTATE)?;
+        let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
+        for slot in 0..ran {
+            made.push(match self.files.batch.answered(slot, max_len) {
+                Some(Answer::Made(input)) => Made::Input(input),
+                Some(Answer::Undecodable) => Made::Undecodable,
+                Some(Answer::Failed) => Made::Failed(Miss::of_report(&self.files.batch.report())),
+                None => break,
+            });
+        }
+        if end != BatchEnd::Done && ran < count && made.len() == ran {
+            made.push(Made::Failed(self.ended_while_making(wishes[ran].maker, end)));
+        }
+        if made.is_empty() {
+            // A mad child that says nothing of the first wish.
+            self.retire()?;
+            let headline = format!("{} answered nothing that makes sense", wishes[0].maker.name());
+            made.push(Made::Failed(Miss { headline, details: String::new() }));
+        }
+        Ok(())
+    }
+
+    /// What is told of a function that ended the child.
+    fn ended_while_making(&self, maker: Maker, end: BatchEnd) -> Miss {
+        let details = self.files.log();
+        let what = match end {
+            BatchEnd::TimedOut => format!("did not return within {} ms", self.limits.timeout.as_millis()),
+            BatchEnd::OverMemory => format!("used more memory than {} MiB", self.limits.memory_mb),
+            BatchEnd::Died(Ended::Signal(signal)) => format!("ended the process by signal {signal}"),
+            BatchEnd::Died(Ended::Exit(code)) => format!("ended the process with code {code}"),
+            BatchEnd::Died(Ended::WithServer) | BatchEnd::Done => "ended the worker".into(),
+        };
+        let place = python::of_faulthandler(&details)
+            .first()
+            .map_or_else(String::new, |at| format!(" at {}:{} in {}", at.file, at.line, at.function));
+        Miss { headline: format!("{} {what}{place}", maker.name()), details }
     }
 
     /// Takes over what was registered since, after checking it; puts the table back when it was
@@ -406,6 +485,18 @@ impl ProcessWorker {
     }
 }
 
+impl Miss {
+    /// Reads the worker's report: a headline, and after a blank line the rest.
+    fn of_report(report: &str) -> Miss {
+        let (headline, details) = report.split_once("\n\n").unwrap_or((report, ""));
+        Miss { headline: headline.trim().into(), details: details.into() }
+    }
+}
+
+fn does_not_fit(len: usize) -> WorkerError {
+    WorkerError::Harness(format!("an input of {len} bytes does not fit into a batch; lower --max-len"))
+}
+
 impl Tracer for ProcessWorker {
     fn trace(&mut self, input: &[u8], log: bool) -> Result<Trace, WorkerError> {
         let mut hits = Vec::new();
@@ -433,6 +524,14 @@ impl Worker for ProcessWorker {
 
     fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
         self.persist(|worker| worker.try_observe(input, fresh, hits))
+    }
+
+    fn makers(&self) -> Makers {
+        self.server.makers
+    }
+
+    fn make(&mut self, wishes: &[super::Wish<'_>], max_len: usize, made: &mut Vec<Made>) -> Result<(), WorkerError> {
+        self.persist(|worker| worker.try_make(wishes, max_len, made))
     }
 
     fn modules(&self) -> &[Module] {

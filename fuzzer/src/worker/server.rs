@@ -13,8 +13,8 @@ use hitmap_wire::control::{self, Failure, Kind, Message};
 use hitmap_wire::modules::Module;
 use hitmap_wire::region::Region;
 
-use super::WorkerError;
 use super::files::Files;
+use super::{Makers, WorkerError};
 
 /// How long a fork may take.
 const FORK_PATIENCE: Duration = Duration::from_secs(30);
@@ -107,6 +107,8 @@ pub struct Server {
     pub threads: u64,
     /// Whether there is a comparison build of something.
     pub has_comparisons: bool,
+    /// How the harness makes inputs.
+    pub makers: Makers,
 }
 
 impl Server {
@@ -169,7 +171,7 @@ impl Server {
             WorkerError::Harness(format!("cannot start {python}: {source}; name the interpreter with --python"))
         })?;
         drop(theirs);
-        Ok(Server { process, control: ours, threads: 0, has_comparisons: false })
+        Ok(Server { process, control: ours, threads: 0, has_comparisons: false, makers: Makers::default() })
     }
 
     /// Waits until the harness is imported.
@@ -199,7 +201,14 @@ impl Server {
             match message.kind() {
                 Some(Kind::Ready) => {
                     self.threads = message.a;
-                    self.has_comparisons = message.value & control::HAS_COMPARISONS != 0;
+                    let has = |flag| message.value & flag != 0;
+                    self.has_comparisons = has(control::HAS_COMPARISONS);
+                    self.makers = Makers {
+                        mutator: has(control::HAS_MUTATOR),
+                        crossover: has(control::HAS_CROSSOVER),
+                        generator: has(control::HAS_GENERATOR),
+                        decodes: has(control::DECODES),
+                    };
                     return Ok(());
                 }
                 Some(Kind::Failed) => {

@@ -26,7 +26,7 @@ if _RUNTIME.exists():
 from hitmap._fuzz import Finding, Result, fuzz  # noqa: E402
 from hitmap._harness import Harness, harness  # noqa: E402
 from hitmap._isolated import Run, isolated, mark  # noqa: E402
-from hitmap._native import History, venn  # noqa: E402
+from hitmap._native import History, mutate, venn  # noqa: E402
 from hitmap.coverage import Coverage, Delta, Module, Place, Snapshot, coverage  # noqa: E402
 
 __version__ = _native.__version__
@@ -48,5 +48,6 @@ __all__ = [
     "harness",
     "isolated",
     "mark",
+    "mutate",
     "venn",
 ]

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Mapping
 
 from hitmap import _native
+from hitmap._harness import Harness
 from hitmap.errors import LoadFailure
-from hitmap.worker import USAGE, Expected, Host
+from hitmap.worker import USAGE, Host
 
 HELP = """\
 usage: python -m hitmap.worker HARNESS.py[:NAME] [INPUT]
@@ -34,7 +35,7 @@ BROKEN = 3
 class AflHost(Host):
     """What the native half asks of Python."""
 
-    def load(self) -> tuple[object, Expected]:
+    def load(self) -> Harness:
         found = super().load()
         if _native.total() == 0:
             refused = [module.path for module in _native.modules() if module.refused]

@@ -1,8 +1,9 @@
 """The native half of hitmap. Private: use the package's own names."""
 
 import os
-from collections.abc import Callable
 from typing import Any, Protocol, final
+
+from hitmap._harness import Harness
 
 __version__: str
 STACK_SIGNAL: int
@@ -11,10 +12,11 @@ class _Host(Protocol):
     """Python's half of a worker; see hitmap.worker.Host."""
 
     def watch_crashes(self, log: int) -> None: ...
-    def load(self) -> tuple[Callable[[bytes], object], tuple[type[BaseException], ...]]: ...
+    def load(self) -> Harness: ...
     def settle(self) -> None: ...
     def fork(self) -> int: ...
     def describe(self, error: BaseException) -> str: ...
+    def describe_miss(self, part: str, error: BaseException | None, wrong: str) -> str: ...
 
 @final
 class Module:
@@ -129,6 +131,12 @@ class Twin:
     def collect(self) -> tuple[Snapshot, list[tuple[str, Snapshot]]]: ...
 
 def venn(*snapshots: Snapshot) -> list[int]: ...
+def mutate(data: bytes | bytearray, max_size: int, *, seed: int | None = None) -> bytes:
+    """A changed copy of ``data``, of at most ``max_size`` bytes, by the mutators of hitmap's engine.
+
+    With ``seed`` the result follows from the arguments. Without one, inside a harness's mutator, it follows from the
+    campaign's seed, and elsewhere it is left to chance.
+    """
 
 def cli(argv: list[str], python: list[str]) -> int: ...
 def has_sanitizer() -> bool: ...

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hitmap import _harness, _hypothesis, _native, _variants
-from hitmap._harness import Expected, Harness
+from hitmap._harness import Harness
 from hitmap.errors import LoadFailure
 
 # What multiprocessing's spawn calls a script that it imports anew: a name of its own, so that a part under
@@ -66,16 +66,16 @@ class Host:
         else:
             faulthandler.enable(file=log, all_threads=False)
 
-    def load(self) -> tuple[Callable[[bytes], object], Expected]:
-        """Imports the harness; gives the function and what it may raise."""
+    def load(self) -> Harness:
+        """Imports the harness."""
         if self.failure:
             raise self.failure
         if self.variant and not _variants.choose(self.variant, split(self.harness)[0]):
             how = _variants.BUILT_BY[self.variant]
             raise LoadFailure(LoadFailure.NO_VARIANT, f"there is no such build ({self.variant}); `{how}` makes one")
-        found = load(self.harness)
-        self.listener = getattr(found.function, "ended", None)
-        return found.function, found.expected
+        self.found = load(self.harness)
+        self.listener = getattr(self.found.function, "ended", None)
+        return self.found
 
     def settle(self) -> None:
         """Before the first fork: what is alive now lives for ever, so no child's collector touches (and copies) it.
@@ -103,6 +103,20 @@ class Host:
 
     def describe(self, error: BaseException) -> str:
         return describe(error)
+
+    def describe_miss(self, part: str, error: BaseException | None, wrong: str) -> str:
+        """What is told when a function of the harness, named by its argument, did not make an input.
+
+        A headline, in which a colon is followed by what may differ each time, a blank line, and the traceback.
+        """
+        who = f"{part} {_harness.place(getattr(self.found, part))}"
+        if error is None:
+            return _printable(f"{who} {wrong}")
+        name, _, message = title(error).partition(": ")
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        headline = f"{who} raised {name}{where}" + (f": {message}" if message else "")
+        return _printable("\n".join([headline, "", *traceback.format_exception(type(error), error, error.__traceback__)]))
 
 
 def load(argument: str) -> Harness:

@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hitmap_wire::batch::{Batch, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS};
+use hitmap_wire::batch::making::{FAILED, UNDECODABLE};
+use hitmap_wire::batch::{Batch, PHASE_MUTATE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS};
 use hitmap_wire::control;
 use hitmap_wire::identity;
 use hitmap_wire::novelty::News;
@@ -16,6 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::judge::Judge;
 use super::laps::{Clock, Laps};
+use super::making::{Miss, Wanted};
 use super::outcome::{self, Ended, Harness};
 use super::shared::Shared;
 use super::{crash, limits, sanitizer, weight};
@@ -109,6 +111,7 @@ impl Child {
                     self.observe(py, count);
                     header.cur.store(count as u32, Ordering::Release);
                 }
+                PHASE_MUTATE => self.make_all(py, count)?,
                 _ => header.cur.store(count as u32, Ordering::Release),
             }
             if identity::loads_so_far() != self.loads {
@@ -173,6 +176,57 @@ impl Child {
             self.batch.write_report(&report);
         }
         self.tell(0, ended, None);
+    }
+
+    /// MUTATE: has the harness make inputs until one fails, or there is no room for another.
+    fn make_all(&mut self, py: Python<'_>, count: usize) -> PyResult<()> {
+        let header = self.batch.header();
+        let (mut free, max_len) = self.batch.room();
+        let mut made = 0;
+        while made < count {
+            header.cur.store(made as u32, Ordering::Release);
+            let fits = free.checked_add(max_len).is_some_and(|end| end <= self.batch.arena_len());
+            if !fits || !self.make_one(py, made, &mut free, max_len) {
+                // A failure has been answered; what finds no room is asked for again.
+                made += usize::from(fits);
+                break;
+            }
+            made += 1;
+            if header.enough.load(Ordering::Relaxed) != 0 {
+                break;
+            }
+        }
+        // What the functions ran in instrumented libraries belongs to no input.
+        self.judge.discard();
+        header.cur.store(made as u32, Ordering::Release);
+        self.collect_garbage(py)
+    }
+
+    /// Answers slot `at`; false when that ends the batch.
+    fn make_one(&self, py: Python<'_>, at: usize, free: &mut usize, max_len: usize) -> bool {
+        let wanted = self.batch.wish(at).and_then(|wish| {
+            let (first, second) = (self.batch.bytes(wish.first)?, self.batch.bytes(wish.second)?);
+            Some(Wanted { maker: wish.maker, seed: wish.seed, first, second, max_len })
+        });
+        let Some(wanted) = wanted else { return true };
+        let made = self.harness.making.make(py, &wanted);
+        limits::end_if_forked_again();
+        crash::forget_survived();
+        let (part, error, wrong) = match made {
+            Ok(input) => {
+                *free += self.batch.answer_made(at, *free, &input).map_or(0, |span| span.len as usize);
+                return true;
+            }
+            Err(Miss::Undecodable) => {
+                self.batch.answer(at, UNDECODABLE);
+                return true;
+            }
+            Err(Miss::Raised(part, error)) => (part, Some(error), String::new()),
+            Err(Miss::Wrong(part, wrong)) => (part, None, wrong),
+        };
+        self.batch.write_report(&outcome::describe_miss(py, &self.harness, part, error.as_ref(), &wrong));
+        self.batch.answer(at, FAILED);
+        false
     }
 
     /// Runs the input in slot `at`; `None` when the slot makes no sense, which stays "not run".

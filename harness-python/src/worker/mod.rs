@@ -12,6 +12,7 @@
 //! | [`outcome`] | one call of the harness and what became of it |
 //! | [`laps`] | where the time of a run goes, when somebody asks |
 //! | [`weight`] | how heavy the child is, and whose weight it is |
+//! | [`making`] | inputs that the harness's own functions make |
 //! | [`judge`] | whether a run touched something that the history lacks |
 //! | [`crash`] | what a fatal signal leaves behind |
 //! | [`sanitizer`] | a sanitizer's runtime in the process, and Python's stack at its end |
@@ -29,6 +30,7 @@ mod forked;
 mod judge;
 mod laps;
 mod limits;
+mod making;
 mod outcome;
 #[cfg_attr(target_arch = "x86_64", path = "registers/x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "registers/aarch64.rs")]

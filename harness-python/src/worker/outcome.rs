@@ -12,6 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTraceback, PyTuple, PyType};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::making::Making;
+
 /// Places of a traceback that count. Recursion visits the same places over and over, so this is
 /// deep.
 const PLACES: usize = 64;
@@ -26,6 +28,10 @@ pub struct Harness {
     pub function: Py<PyAny>,
     /// Exception classes.
     pub expected: Py<PyTuple>,
+    /// Makes a value of the bytes, when the harness takes values.
+    pub decode: Option<Py<PyAny>>,
+    /// The harness's own ways to make inputs.
+    pub making: Making,
     /// Python's half of the worker; writes reports.
     pub host: Py<PyAny>,
 }
@@ -36,8 +42,14 @@ impl Harness {
     /// # Errors
     /// What the import raises.
     pub fn load(py: Python<'_>, host: &Bound<'_, PyAny>) -> PyResult<Harness> {
-        let (function, expected) = host.call_method0(intern!(py, "load"))?.extract()?;
-        Ok(Harness { function, expected, host: host.clone().unbind() })
+        let found = host.call_method0(intern!(py, "load"))?;
+        Ok(Harness {
+            function: found.getattr(intern!(py, "function"))?.unbind(),
+            expected: found.getattr(intern!(py, "expected"))?.extract()?,
+            decode: found.getattr(intern!(py, "decode"))?.extract()?,
+            making: Making::of(&found)?,
+            host: host.clone().unbind(),
+        })
     }
 }
 
@@ -58,17 +70,28 @@ impl Ended {
     }
 }
 
-/// Calls the harness with a copy of `input`. With `report`, what is raised and not expected is also
+/// Calls the harness with a copy of `input`, or with what it decodes to. With `report`, what is raised and not expected is also
 /// told as text.
 pub fn run(py: Python<'_>, harness: &Harness, input: &[u8], report: Option<&mut String>) -> Ended {
     // SAFETY: we are attached; the pointers are those of live objects. The input is copied: the
     // batch file can change while somebody holds the object.
     unsafe {
-        let bytes = ffi::PyBytes_FromStringAndSize(input.as_ptr().cast(), input.len() as ffi::Py_ssize_t);
-        if !bytes.is_null() {
-            let none = std::ptr::null_mut::<ffi::PyObject>();
-            let result = ffi::PyObject_CallFunctionObjArgs(harness.function.as_ptr(), bytes, none);
+        let none = std::ptr::null_mut::<ffi::PyObject>();
+        let mut value = ffi::PyBytes_FromStringAndSize(input.as_ptr().cast(), input.len() as ffi::Py_ssize_t);
+        if let Some(decode) = &harness.decode
+            && !value.is_null()
+        {
+            let bytes = value;
+            value = ffi::PyObject_CallFunctionObjArgs(decode.as_ptr(), bytes, none);
             ffi::Py_DECREF(bytes);
+            if value.is_null() && ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) != 0 {
+                ffi::PyErr_Clear();
+                return Ended::quietly(Outcome::Rejected);
+            }
+        }
+        if !value.is_null() {
+            let result = ffi::PyObject_CallFunctionObjArgs(harness.function.as_ptr(), value, none);
+            ffi::Py_DECREF(value);
             if !result.is_null() {
                 ffi::Py_DECREF(result);
                 return Ended::quietly(Outcome::Ok);
@@ -184,4 +207,13 @@ fn describe(py: Python<'_>, harness: &Harness, error: &PyErr) -> String {
     told.unwrap_or_else(|why| {
         format!("{}: (its traceback could not be written: {why})", type_name(&error.get_type(py)))
     })
+}
+
+/// What is told of a function of the harness that made no input: a headline, a blank line, and the traceback if
+/// there is one.
+pub fn describe_miss(py: Python<'_>, harness: &Harness, part: &str, error: Option<&PyErr>, wrong: &str) -> String {
+    let error = error.map(|error| whole(py, error));
+    let told = harness.host.bind(py).call_method1(intern!(py, "describe_miss"), (part, error, wrong));
+    let told = told.and_then(|text| text.extract::<String>());
+    told.unwrap_or_else(|why| format!("{part} failed (how could not be written: {why})"))
 }

@@ -6,7 +6,10 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use hitmap_wire::control::{Failure, HAS_COMPARISONS, Kind, Message};
+use hitmap_wire::batch::making::Maker;
+use hitmap_wire::control::{
+    DECODES, Failure, HAS_COMPARISONS, HAS_CROSSOVER, HAS_GENERATOR, HAS_MUTATOR, Kind, Message,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -47,7 +50,15 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
     };
     host.call_method0(intern!(py, "settle"))?;
     let has_comparisons: bool = host.call_method0(intern!(py, "has_comparisons"))?.extract()?;
-    let value = if has_comparisons { HAS_COMPARISONS } else { 0 };
+    let making = &harness.making;
+    let value = [
+        (HAS_COMPARISONS, has_comparisons),
+        (HAS_MUTATOR, making.has(Maker::Mutator)),
+        (HAS_CROSSOVER, making.has(Maker::Crossover)),
+        (HAS_GENERATOR, making.has(Maker::Generator)),
+        (DECODES, making.decodes()),
+    ];
+    let value = value.iter().filter(|(_, is_so)| *is_so).map(|(flag, _)| flag).sum();
     Message::new(Kind::Ready, value, limits::other_threads()).send(shared.control.as_fd())?;
 
     let mut forked: Option<Forked> = None;

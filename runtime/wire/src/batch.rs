@@ -17,6 +17,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+pub mod making;
+
 use crate::PAGE;
 use crate::identity::Identity;
 use crate::mapping::{self, Access, Mapping};
@@ -44,8 +46,8 @@ pub const NOWHERE: u32 = u32::MAX;
 pub const PHASE_RUN: u32 = 1;
 /// Run one input, leave its counts in the map, and write a report when it raises.
 pub const PHASE_OBSERVE: u32 = 2;
-/// Let the harness's own mutator fill the slots, run nothing: the engine copies the inputs before it
-/// asks for them to be run, so a crash loses none. The layout has it; no child answers it yet.
+/// Let the harness's own functions make inputs, run nothing: the engine copies what was made before it
+/// asks for it to be run, so a crash loses none. [`making`] has what the slots say then.
 pub const PHASE_MUTATE: u32 = 3;
 /// RUN, with a look at the clock around each part of each run: for those who ask where the time goes.
 pub const PHASE_TIME: u32 = 4;
@@ -114,6 +116,10 @@ pub struct Header {
     pub map_nanos: AtomicU64,
     /// Child: how heavy it was when it was weighed last.
     pub weight: WeightNote,
+    /// Engine, for a MUTATE phase: where in the arena inputs that are made go.
+    pub room: AtomicU32,
+    /// Engine, for a MUTATE phase: how long such an input may be.
+    pub max_len: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE);
@@ -266,18 +272,13 @@ impl Batch {
     /// Engine: puts an input into `slot`, its bytes at `offset` of the arena. Returns the offset
     /// after it, or `None` when there is no room.
     pub fn stage(&self, slot: usize, offset: usize, input: &[u8]) -> Option<usize> {
-        let end = offset.checked_add(input.len()).filter(|end| *end <= self.arena_len)?;
         let entry = self.slots().get(slot)?;
-        // SAFETY: the range lies within the arena, and the child sleeps while the engine stages.
-        unsafe {
-            let to = self.mapping.base().add(ARENA_AT + offset);
-            std::ptr::copy_nonoverlapping(input.as_ptr(), to, input.len());
-        }
+        self.put(offset, input)?;
         entry.offset.store(offset as u32, Ordering::Relaxed);
         entry.len.store(input.len() as u32, Ordering::Relaxed);
         entry.outcome.store(0, Ordering::Relaxed);
         entry.edge.store(0, Ordering::Relaxed);
-        Some(end)
+        Some(offset + input.len())
     }
 
     /// Child: the input in `slot`, or `None` when the slot makes no sense. The bytes can change
@@ -285,13 +286,8 @@ impl Batch {
     #[inline]
     pub fn input(&self, slot: usize) -> Option<&[u8]> {
         let entry = self.slots().get(slot)?;
-        let offset = entry.offset.load(Ordering::Relaxed) as usize;
-        let len = entry.len.load(Ordering::Relaxed) as usize;
-        if offset.checked_add(len)? > self.arena_len {
-            return None;
-        }
-        // SAFETY: the range lies within the arena.
-        Some(unsafe { std::slice::from_raw_parts(self.mapping.base().add(ARENA_AT + offset), len) })
+        let (offset, len) = (entry.offset.load(Ordering::Relaxed), entry.len.load(Ordering::Relaxed));
+        self.bytes(making::Span { offset, len })
     }
 
     /// Engine: what the child said of `slot`; `None` when it was not run or makes no sense.
@@ -499,6 +495,12 @@ mod tests {
             }
             proptest::prop_assert!(batch.input(slot).is_none_or(|input| input.len() <= 4096));
             proptest::prop_assert!(batch.crash().is_none_or(|crash| crash.frames.len() <= FRAMES));
+            let fits = batch.answered(slot, 100).is_none_or(|answer| match answer {
+                making::Answer::Made(input) => input.len() <= 100,
+                _ => true,
+            });
+            proptest::prop_assert!(fits);
+            batch.wish(slot);
             batch.report();
             batch.objects();
         }

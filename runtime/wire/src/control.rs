@@ -26,6 +26,14 @@ pub const MAP_VARIABLE: &str = "HITMAP_MAP";
 
 /// In the value of [`Kind::Ready`]: libraries were built a second time to tell what they compare.
 pub const HAS_COMPARISONS: i32 = 1;
+/// In the same value: the harness brings a mutator.
+pub const HAS_MUTATOR: i32 = 2;
+/// In the same value: the harness brings a crossover.
+pub const HAS_CROSSOVER: i32 = 4;
+/// In the same value: the harness brings a generator.
+pub const HAS_GENERATOR: i32 = 8;
+/// In the same value: the harness decodes its inputs.
+pub const DECODES: i32 = 16;
 
 /// What a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +44,7 @@ pub enum Kind {
     /// Engine: send signal `value` to the child.
     Kill = 2,
     /// Server: the harness is imported; `a` threads besides the main one are alive, and `value` has
-    /// [`HAS_COMPARISONS`] when there is a folder of comparison builds.
+    /// [`HAS_COMPARISONS`] when there is a folder of comparison builds, and what the harness brings along.
     Ready = 16,
     /// Server: the harness could not be loaded; `value` is a [`Failure`] code.
     Failed = 17,
