@@ -493,3 +493,13 @@ def test_the_regression_test_of_a_finding_fails_while_the_bug_is_there(fuzz, out
         )  # fmt: skip
         assert run.returncode == 1, run.stdout + run.stderr
         assert "1 failed" in run.stdout
+
+
+def test_an_entry_that_a_fresh_child_does_not_repeat_is_kept_and_marked(built, hitmap_, seeds, out):
+    flags = ["-i", seeds(b"ab"), "-o", out.folder, "--max-execs", 300_000, "--seed", 1, "--child-runs", 200_000]
+    ended = hitmap_("fuzz", built.harness("state_drifts"), *flags)
+    assert "--child-runs 200000" in ended.out, ended.said
+    marked = {path.name for path in out.folder.glob("w0/queue/.state/variable_behavior/*")}
+    assert len(marked) == out.count("corpus_variable") > 0
+    assert all((out.folder / "w0/queue" / name).is_file() for name in marked)
+    assert out.count("children") >= 2

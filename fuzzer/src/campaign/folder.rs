@@ -97,6 +97,16 @@ impl Folder {
         self.place("queue", name, input)
     }
 
+    /// Marks an entry as AFL++ does one whose coverage varies.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn mark_variable(&self, name: &str) -> io::Result<()> {
+        let folder = self.path.join("queue/.state/variable_behavior");
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(name), b"")
+    }
+
     /// Records what an entry covers. `record.hits` is filled in from `hits`.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ pub enum Ail {
     Rerunning,
     /// Edges come and go.
     Unstable,
+    /// Entries owe what they touch to the inputs before them.
+    Drifting,
     /// Inputs end the child.
     Crashing,
     /// Inputs raise what nobody expects.
@@ -59,11 +61,27 @@ fn percent(part: u64, of: u64) -> f64 {
     100.0 * part as f64 / of.max(1) as f64
 }
 
-/// What ails a stretch of work, by what became of its inputs. `execs` are all executions, those of a
-/// comparison worker among them; `stability` is the percentage of edges that behave.
-pub fn ails(tally: &Tally, execs: u64, stability: f64) -> Vec<Warning> {
+/// What an engine knows of its corpus.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// Entries.
+    pub kept: usize,
+    /// Percent of edges that behave.
+    pub stability: f64,
+    /// Entries that lost something in a fresh child, of so many that were run in one.
+    pub drifting: (usize, usize),
+    /// How a child's memory grows.
+    pub growth: Option<Growth>,
+}
+
+/// Single runs that a new entry is worth: it is trimmed, and run again to see what varies.
+const RUNS_PER_ENTRY: u64 = 64;
+
+/// What ails a stretch of work in which so many entries were `kept`, by what became of its inputs.
+pub fn ails(tally: &Tally, kept: u64) -> Vec<Warning> {
     let mut ails = Vec::new();
-    let repeated = percent(execs.saturating_sub(tally.runs), execs);
+    let runs = tally.runs + tally.alone;
+    let repeated = percent(tally.alone.saturating_sub(kept.saturating_mul(RUNS_PER_ENTRY)), runs);
     if repeated > 50.0 {
         ails.push(warning(
             Ail::Rerunning,
@@ -73,15 +91,6 @@ pub fn ails(tally: &Tally, execs: u64, stability: f64) -> Vec<Warning> {
                  one input leaves behind looks like news in the next; reset the library's state in the harness, or \
                  give each input a process of its own with --isolation exec"
             ),
-        ));
-    }
-    if stability < 90.0 {
-        ails.push(warning(
-            Ail::Unstable,
-            format!("unstable ({stability:.0} % of edges behave)"),
-            "edges come and go for the same input: the target depends on chance, on time, on threads or on earlier \
-             inputs; seed its generators and reset its state in the harness, and set its threads to 1"
-                .into(),
         ));
     }
     let died = percent(tally.died, tally.runs);
@@ -114,6 +123,35 @@ pub fn ails(tally: &Tally, execs: u64, stability: f64) -> Vec<Warning> {
             format!(
                 "the target rejects {rejected:.0} % of inputs: give it seeds that it accepts (-i) and the words of \
                  its language (-x); if it checks a sum first, have the harness put it right"
+            ),
+        ));
+    }
+    ails
+}
+
+/// What ails a target that does not do the same for the same input.
+pub fn ails_of_state(state: &State) -> Vec<Warning> {
+    let stability = state.stability;
+    let mut ails = Vec::new();
+    if stability < 90.0 {
+        ails.push(warning(
+            Ail::Unstable,
+            format!("unstable ({stability:.0} % of edges behave)"),
+            "edges come and go for the same input: the target depends on chance, on time, on threads or on earlier \
+             inputs; seed its generators and reset its state in the harness, and set its threads to 1"
+                .into(),
+        ));
+    }
+    let (lost, looked) = (state.drifting.0 as u64, state.drifting.1 as u64);
+    let drifting = percent(lost, looked);
+    if looked >= 4 && drifting > 10.0 {
+        ails.push(warning(
+            Ail::Drifting,
+            format!("drifting ({drifting:.0} % of entries)"),
+            format!(
+                "{drifting:.0} % of the entries that were run in a fresh child lacked edges there that they had when \
+                 they were kept: what earlier inputs left behind decides; reset the library's state in the harness, \
+                 or have children live for less long with --child-runs N"
             ),
         ));
     }
@@ -187,11 +225,12 @@ fn bytes(number: f64) -> String {
 pub struct Health {
     limits: Limits,
     /// What had been done when the present stretch began.
-    counted: (Tally, u64),
+    counted: (Tally, u64, usize),
     began: Instant,
     watched: Tally,
     by_outcome: Vec<Warning>,
     by_time: Vec<Warning>,
+    by_state: Vec<Warning>,
     by_growth: Option<Warning>,
     told: HashSet<Ail>,
 }
@@ -201,30 +240,32 @@ impl Health {
     pub fn new(limits: Limits) -> Health {
         Health {
             limits,
-            counted: (Tally::default(), 0),
+            counted: (Tally::default(), 0, 0),
             began: Instant::now(),
             watched: Tally::default(),
             by_outcome: Vec::new(),
             by_time: Vec::new(),
+            by_state: Vec::new(),
             by_growth: None,
             told: HashSet::new(),
         }
     }
 
     /// Looks at an engine; gives what it has not said before. `execs` are those of this session.
-    pub fn look(&mut self, tally: &Tally, execs: u64, stability: f64, growth: Option<Growth>) -> Vec<Warning> {
-        let (before, execs_before) = &self.counted;
+    pub fn look(&mut self, tally: &Tally, execs: u64, state: &State) -> Vec<Warning> {
+        let (before, execs_before, kept_before) = &self.counted;
         let new = execs.saturating_sub(*execs_before);
         if new >= STRETCH || new >= SHORT_STRETCH && self.began.elapsed() >= LONG {
-            self.by_outcome = ails(&tally.since(before), new, stability);
-            (self.counted, self.began) = ((*tally, execs), Instant::now());
+            self.by_outcome = ails(&tally.since(before), state.kept.saturating_sub(*kept_before) as u64);
+            (self.counted, self.began) = ((*tally, execs, state.kept), Instant::now());
+            self.by_state = ails_of_state(state);
         }
         let watched = tally.since(&self.watched).watched;
         if watched.busy >= WATCHED {
             self.by_time = ails_of_time(&watched);
             self.watched = *tally;
         }
-        self.by_growth = growth.and_then(|growth| ail_of_growth(&growth, &self.limits));
+        self.by_growth = state.growth.and_then(|growth| ail_of_growth(&growth, &self.limits));
         let mut now = self.ails();
         now.retain(|warning| self.told.insert(warning.ail));
         now
@@ -232,7 +273,7 @@ impl Health {
 
     /// What ails it now.
     pub fn ails(&self) -> Vec<Warning> {
-        self.by_outcome.iter().chain(&self.by_time).chain(&self.by_growth).cloned().collect()
+        self.by_outcome.iter().chain(&self.by_state).chain(&self.by_time).chain(&self.by_growth).cloned().collect()
     }
 }
 
@@ -240,20 +281,32 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn check(tally: Tally, execs: u64, stability: f64) -> Vec<Ail> {
-        ails(&tally, execs, stability).iter().map(|w| w.ail).collect()
+    fn check(tally: Tally, kept: u64) -> Vec<Ail> {
+        ails(&tally, kept).iter().map(|w| w.ail).collect()
     }
 
     #[test]
     fn outcomes_say_what_ails_a_campaign() {
         let done = Tally { runs: 1000, alone: 10, ..Tally::default() };
-        assert_eq!(check(done, 1010, 100.0), []);
-        assert_eq!(check(done, 5000, 100.0), [Ail::Rerunning]);
-        assert_eq!(check(done, 1010, 80.0), [Ail::Unstable]);
-        assert_eq!(check(Tally { died: 200, ..done }, 1010, 100.0), [Ail::Crashing]);
-        assert_eq!(check(Tally { raised: 800, ..done }, 1010, 100.0), [Ail::Raising]);
-        assert_eq!(check(Tally { rejected: 990, ..done }, 1010, 100.0), [Ail::Rejecting]);
-        assert_eq!(check(Tally { rejected: 900, ..done }, 1010, 100.0), [], "parsers turn most inputs away");
+        assert_eq!(check(done, 0), []);
+        assert_eq!(check(Tally { alone: 5000, ..done }, 0), [Ail::Rerunning]);
+        assert_eq!(check(Tally { alone: 5000, ..done }, 90), [], "new entries are worth it");
+        assert_eq!(check(Tally { died: 200, ..done }, 0), [Ail::Crashing]);
+        assert_eq!(check(Tally { raised: 800, ..done }, 0), [Ail::Raising]);
+        assert_eq!(check(Tally { rejected: 990, ..done }, 0), [Ail::Rejecting]);
+        assert_eq!(check(Tally { rejected: 900, ..done }, 0), [], "parsers turn most inputs away");
+    }
+
+    #[test]
+    fn chance_and_memory_are_told_apart() {
+        let check = |stability, drifting| {
+            let state = State { stability, drifting, ..State::default() };
+            ails_of_state(&state).iter().map(|w| w.ail).collect::<Vec<Ail>>()
+        };
+        assert_eq!(check(100.0, (0, 100)), []);
+        assert_eq!(check(80.0, (0, 100)), [Ail::Unstable]);
+        assert_eq!(check(100.0, (30, 100)), [Ail::Drifting]);
+        assert_eq!(check(100.0, (1, 2)), [], "too few to tell");
     }
 
     fn check_time(cpu: u64, queued: u64) -> Vec<Ail> {
@@ -272,14 +325,15 @@ mod tests {
     #[test]
     fn each_thing_is_said_once_and_shown_for_as_long_as_it_lasts() {
         let mut health = Health::new(Limits::default());
+        let fine = State { stability: 100.0, ..State::default() };
         let at = |runs: u64, rejected: u64| Tally { runs, rejected, ..Tally::default() };
-        assert_eq!(health.look(&at(100, 100), 100, 100.0, None), [], "too few to tell");
-        assert_eq!(health.look(&at(20_000, 20_000), 20_000, 100.0, None).len(), 1);
-        assert_eq!(health.look(&at(40_000, 40_000), 40_000, 100.0, None), []);
+        assert_eq!(health.look(&at(100, 100), 100, &fine), [], "too few to tell");
+        assert_eq!(health.look(&at(20_000, 20_000), 20_000, &fine).len(), 1);
+        assert_eq!(health.look(&at(40_000, 40_000), 40_000, &fine), []);
         assert_eq!(health.ails().len(), 1);
-        assert_eq!(health.look(&at(60_000, 40_000), 60_000, 100.0, None), []);
+        assert_eq!(health.look(&at(60_000, 40_000), 60_000, &fine), []);
         assert_eq!(health.ails(), []);
-        assert_eq!(health.look(&at(80_000, 60_000), 80_000, 100.0, None), [], "it was said");
+        assert_eq!(health.look(&at(80_000, 60_000), 80_000, &fine), [], "it was said");
         assert_eq!(health.ails().len(), 1);
     }
 

@@ -17,7 +17,7 @@ use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
 
 use super::folder::{Folder, module_id, split};
-use super::health::Health;
+use super::health::{Health, State};
 use super::names::{self, Origin};
 use super::stats::Stats;
 use super::unix_time;
@@ -77,6 +77,8 @@ pub struct Keeper {
     /// Generations of the entries, by their numbers.
     depths: HashMap<usize, usize>,
     health: Health,
+    /// Entries that were run in a fresh child.
+    looked_again: usize,
 }
 
 impl Keeper {
@@ -109,6 +111,7 @@ impl Keeper {
             of_findings: HashMap::new(),
             stop,
             health: Health::new(settings.limits()),
+            looked_again: 0,
             began: now,
             deadline: settings.max_time.map(|s| now + Duration::from_secs_f64(s.clamp(0.0, 1e9))),
             last_status: (now, 0),
@@ -189,11 +192,28 @@ impl Keeper {
         self.stats.stability = 100.0 * (1.0 - self.stats.unstable_edges as f64 / all);
     }
 
+    /// An entry was run in a fresh child and did not touch `lost` there. It stays, and is marked.
+    ///
+    /// # Errors
+    /// When the mark cannot be written.
+    pub fn looked_at_again(&mut self, id: CorpusId, lost: &[u32]) -> Result<(), Error> {
+        self.looked_again += 1;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        lost.iter().for_each(|edge| self.varies(*edge));
+        self.stats.variable += 1;
+        let Some(entry) = self.entries.get(&id) else { return Ok(()) };
+        self.folder.mark_variable(&entry.name).map_err(|e| self.lost(&e))
+    }
+
     /// Takes over what the worker has done in this session, and says what ails it.
     pub fn examine(&mut self, tally: &Tally, growth: Option<Growth>) {
         let execs = self.stats.execs - self.execs_before.min(self.stats.execs);
         (self.stats.tally, self.stats.growth) = (*tally, growth);
-        for warning in self.health.look(tally, execs, self.stats.stability, growth) {
+        let drifting = (self.stats.variable, self.looked_again);
+        let state = State { kept: self.stats.corpus, stability: self.stats.stability, drifting, growth };
+        for warning in self.health.look(tally, execs, &state) {
             Message::Warning(warning).send();
         }
     }

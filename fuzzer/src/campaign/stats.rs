@@ -47,6 +47,8 @@ pub struct Stats {
     pub total_edges: u64,
     /// Edges that were flagged but did not come back.
     pub unstable_edges: usize,
+    /// Entries that did not touch in a fresh child what they did when they were kept.
+    pub variable: usize,
     /// Files in `crashes/`.
     pub crashes: usize,
     /// Files in `hangs/`.
@@ -94,7 +96,7 @@ impl Stats {
         put("corpus_favored", self.favoured.to_string());
         put("corpus_found", self.corpus_found.to_string());
         put("corpus_imported", self.corpus_imported.to_string());
-        put("corpus_variable", "0".into());
+        put("corpus_variable", self.variable.to_string());
         put("max_depth", self.max_depth.to_string());
         put("cur_item", self.cur_item.to_string());
         put("pending_favs", self.pending.0.to_string());

@@ -33,7 +33,7 @@ harness      the call: Python and the library
 map          reading what was covered and clearing it
 forks        new children in the place of lost ones
 judging      running again what is new or a finding, and keeping it
-rest         the schedule, statistics, the disk")]
+rest         the schedule, entries in fresh children, statistics, the disk")]
 pub struct Typed {
     /// The harness: a Python file, and a name in it when it has several
     #[arg(value_name = "HARNESS.py[:NAME]")]
@@ -162,8 +162,7 @@ fn advice(bench: &Bench) -> Vec<String> {
         100.0 * nanos as f64 / all.max(1) as f64
     };
     let tally = &bench.tally;
-    let runs = tally.runs + tally.alone;
-    let warnings: Vec<Warning> = ails(tally, runs, 100.0).into_iter().chain(ails_of_time(&tally.watched)).collect();
+    let warnings: Vec<Warning> = ails(tally, bench.kept).into_iter().chain(ails_of_time(&tally.watched)).collect();
     let mut advice: Vec<String> = warnings.into_iter().map(|warning| warning.text).collect();
     let map = share("map");
     if map > 30.0 && bench.swept > 4 * bench.journalled && bench.swept > 20_000 {
@@ -259,7 +258,7 @@ mod tests {
         let spent = Spent { all: ms(1000), mutation: ms(mutation), batches: ms(batches), ..Spent::default() };
         let tally =
             Tally { runs: 1000, harness_nanos: harness * 1_000_000, map_nanos: map * 1_000_000, ..Tally::default() };
-        Bench { spent, tally, swept: 3_100_000, journalled: 0 }
+        Bench { spent, tally, kept: 0, swept: 3_100_000, journalled: 0 }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libafl::corpus::{Corpus, HasCurrentCorpusId, Testcase};
 use libafl::events::SimpleEventManager;
 use libafl::fuzzer::{Fuzzer as _, StdFuzzer};
-use libafl::inputs::BytesInput;
+use libafl::inputs::{BytesInput, HasMutatorBytes};
 use libafl::monitors::NopMonitor;
 use libafl::mutators::Tokens;
 use libafl::schedulers::Scheduler;
@@ -23,6 +23,7 @@ use hitmap_observers::snapshot::{ModuleId, Snapshot};
 use hitmap_wire::modules::{GUARDS, Module};
 
 use super::comparisons::Replacing;
+use super::drift::{self, Drift};
 use super::executor::WorkerExecutor;
 use super::havoc::Havoc;
 use super::making::Making;
@@ -220,8 +221,9 @@ impl Engine {
         let budget = budget.unwrap_or(u64::MAX);
         let mut peers = Peers::new(&settings.out, &Keeper::name(index));
         let mut asked = Instant::now();
+        let mut drift = Drift::new(settings.max_execs.is_none());
         self.housekeeping(true)?;
-        let before = self.executor.worker().tally();
+        let before = (self.executor.worker().tally(), self.state.corpus().count());
         self.stages.0.stopwatch = settings.bench.then(Stopwatch::start);
         while *self.state.executions() < budget && !self.stages.0.acts.must_stop() {
             let Engine { fuzzer, executor, state, manager, stages, .. } = self;
@@ -231,6 +233,7 @@ impl Engine {
                 self.hear(&mut peers)?;
                 asked = Instant::now();
             }
+            self.look_for_drift(&mut drift)?;
             self.housekeeping(false)?;
         }
         if let Some(stopwatch) = self.stages.0.stopwatch.take() {
@@ -241,14 +244,36 @@ impl Engine {
         Ok(())
     }
 
-    fn tell_bench(&mut self, spent: Spent, before: &Tally) {
+    fn tell_bench(&mut self, spent: Spent, before: &(Tally, usize)) {
         let worker = self.executor.worker();
         let edges = |guards: bool| {
             let of_kind = |m: &&Module| !m.is_refused() && (m.kind & GUARDS != 0) == guards;
             worker.modules().iter().filter(of_kind).map(|m| u64::from(m.edges)).sum()
         };
-        let tally = worker.tally().since(before);
-        Message::Bench(Bench { spent, tally, swept: edges(false), journalled: edges(true) }).send();
+        let tally = worker.tally().since(&before.0);
+        let kept = self.state.corpus().count().saturating_sub(before.1) as u64;
+        Message::Bench(Bench { spent, tally, kept, swept: edges(false), journalled: edges(true) }).send();
+    }
+
+    /// Runs an entry in a fresh child, when it is time to, and marks it when it has lost something. One
+    /// that is a finding there is found.
+    fn look_for_drift(&mut self, drift: &mut Drift) -> Result<(), Failure> {
+        let Some(id) = drift.due(self.state.corpus(), *self.state.executions()) else { return Ok(()) };
+        let began = Instant::now();
+        let testcase = self.state.corpus().cloned_input_for_id(id).map_err(broken)?;
+        let input = testcase.mutator_bytes();
+        let mut fresh = Vec::new();
+        *self.state.executions_mut() += 1;
+        let seen = self.executor.worker().observe(input, true, &mut fresh)?;
+        drift.took(began.elapsed());
+        if seen.evidence.is_some() {
+            *self.state.corpus_mut().current_mut() = None;
+            return self.evaluate(input.to_vec()).map(|_| ());
+        }
+        let entry = self.state.corpus().get(id).map_err(broken)?.borrow();
+        let lost =
+            entry.metadata::<TouchedMetadata>().map_or_else(|_| Vec::new(), |kept| drift::lost(&kept.hits, &fresh));
+        self.stages.0.acts.looked_at_again(id, &lost).map_err(broken)
     }
 
     fn hear(&mut self, peers: &mut Peers) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 //! again what was flagged, feedback and [`objective`] judge.
 
 pub mod comparisons;
+pub mod drift;
 mod driver;
 pub mod executor;
 pub mod havoc;

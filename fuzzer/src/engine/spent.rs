@@ -80,6 +80,8 @@ pub struct Bench {
     pub spent: Spent,
     /// What its worker did in it.
     pub tally: Tally,
+    /// Inputs that were kept in it.
+    pub kept: u64,
     /// Edges that are swept after each run.
     pub swept: u64,
     /// Edges that have a journal.
