@@ -495,6 +495,26 @@ def test_the_regression_test_of_a_finding_fails_while_the_bug_is_there(fuzz, out
         assert "1 failed" in run.stdout
 
 
+REMEMBERS = """
+import os
+import hitmap
+import coverage_only
+
+calls = 0
+
+
+@hitmap.harness
+def run(data):
+    global calls
+    calls += 1
+    coverage_only.run(data)
+    if calls == 2000:
+        raise RuntimeError("once")
+    if calls == 5000:
+        os.abort()
+"""
+
+
 def test_an_entry_that_a_fresh_child_does_not_repeat_is_kept_and_marked(built, hitmap_, seeds, out):
     flags = ["-i", seeds(b"ab"), "-o", out.folder, "--max-execs", 300_000, "--seed", 1, "--child-runs", 200_000]
     ended = hitmap_("fuzz", built.harness("state_drifts"), *flags)
@@ -503,3 +523,13 @@ def test_an_entry_that_a_fresh_child_does_not_repeat_is_kept_and_marked(built, h
     assert len(marked) == out.count("corpus_variable") > 0
     assert all((out.folder / "w0/queue" / name).is_file() for name in marked)
     assert out.count("children") >= 2
+
+
+def test_a_finding_that_a_fresh_child_does_not_repeat_is_kept_and_says_so(built, hitmap_, seeds, out, tmp_path):
+    built.harness("coverage_only")
+    (tmp_path / "remembers.py").write_text(REMEMBERS)
+    flags = ["-i", seeds(b"ab"), "-o", out.folder, "--max-execs", 20_000, "--seed", 1]
+    ended = hitmap_("fuzz", tmp_path / "remembers.py", *flags)
+    assert ended.code == 1 and out.kinds == ("exception", "signal"), ended.said
+    assert not any(finding.report["reproduces"] for finding in out.findings)
+    assert ended.out.count("did not come back in a fresh process") == 2

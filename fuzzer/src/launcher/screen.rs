@@ -146,8 +146,22 @@ pub fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ails_several_engines_stands_in_the_line_once() {
+        let out = tempfile::tempdir().unwrap();
+        let mut screen = Screen::new(&Settings { workers: 2, ..Settings::for_test(out.path()) });
+        let ail = Warning { ail: Ail::Waiting, short: "waiting 83 %".into(), text: String::new() };
+        for engine in 0..2 {
+            screen.status(Status { engine, ails: vec![ail.clone()], ..Status::default() });
+        }
+        let line = screen.line(Duration::ZERO);
+        assert!(line.ends_with("0 findings · waiting 83 %"), "{line}");
+    }
+
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 1234567].map(super::grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }
