@@ -9,7 +9,7 @@ from campaign import Campaign
 from puzzles.build import compiled
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "compiler-passes"
-EXECUTIONS = 60_000
+EXECUTIONS = 200_000
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def compiler(built):
     compiled(EXAMPLE / "passes.cpp", built.module("passes"))
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_bug_is_found(compiler, hitmap_, out, seed):
     ended = hitmap_(
         "fuzz", EXAMPLE / "passes_harness.py", "-o", out.folder, "--max-execs", EXECUTIONS, "--seed", seed, "-j", 1

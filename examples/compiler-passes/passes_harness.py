@@ -55,7 +55,10 @@ def expression(depth):
 
 
 def number():
-    return random.choice([0, 1, 3, 1 << random.randrange(32), random.getrandbits(32)])
+    """Compilers look for 0, for 1 and for powers of two."""
+    if random.random() < 0.5:
+        return 1 << random.randrange(32)
+    return random.choice([0, 1, 3, random.getrandbits(32)])
 
 
 def changed(program):
