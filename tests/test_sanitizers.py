@@ -41,17 +41,23 @@ def library(name: str) -> str:
 
 @pytest.mark.parametrize(
     ("flags", "runtime", "bad", "says"),
-    [(ADDRESS, "asan", b"hh", "heap-buffer-overflow"), (UNDEFINED, "ubsan_standalone", b"i\xff", "signed integer overflow")],
-    ids=["asan", "ubsan"],
-)  # fmt: skip
+    [
+        (ADDRESS, "asan", b"hh", "heap-buffer-overflow"),
+        (UNDEFINED, "ubsan_standalone", b"i\xff", "signed integer overflow"),
+        # The library brings the sanitizer along.
+        ("--hitmap-ubsan", None, b"i\xff", "signed integer overflow"),
+    ],
+    ids=["asan", "ubsan", "ubsan alone"],
+)
 def test_what_a_sanitizer_reports_is_a_finding(built, seeds, out, tmp_path, flags, runtime, bad, says):
     source, module = tmp_path / "sanitized.cpp", tmp_path / built.module("sanitized").name
     source.write_text(SOURCE)
-    compiled(source, module, *flags, "-shared-libsan", f"-I{puzzle.FOLDER}")
+    flags = [*flags, "-shared-libsan"] if runtime else [flags]
+    compiled(source, module, *flags, f"-I{puzzle.FOLDER}")
     (tmp_path / "harness.py").write_text(HARNESS.format(name="sanitized"))
     environment = {
         **built.environment(),
-        "LD_PRELOAD": library(runtime),
+        **({"LD_PRELOAD": library(runtime)} if runtime else {}),
         # The interpreter leaves much of its memory to the system when it ends.
         "ASAN_OPTIONS": "detect_leaks=0",
     }

@@ -59,9 +59,11 @@ class Host:
         sys.stderr = io.TextIOWrapper(
             io.FileIO(2, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
         )
+        # A sanitizer may come with the harness's library, later.
+        faulthandler.register(_native.STACK_SIGNAL, file=log, all_threads=False)
         if _native.has_sanitizer():
-            faulthandler.register(_native.STACK_SIGNAL, file=log, all_threads=False)
-        elif sys.version_info >= (3, 14):
+            return
+        if sys.version_info >= (3, 14):
             faulthandler.enable(file=log, all_threads=False, c_stack=False)
         else:
             faulthandler.enable(file=log, all_threads=False)

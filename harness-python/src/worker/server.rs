@@ -17,6 +17,7 @@ use super::child;
 use super::forked::Forked;
 use super::limits;
 use super::outcome::{Harness, whole};
+use super::sanitizer;
 use super::shared::Shared;
 
 /// The exit code of a server that cannot go on.
@@ -48,6 +49,7 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
         Ok(harness) => harness,
         Err(error) => return fail(py, &shared, host, &error),
     };
+    sanitizer::look();
     host.call_method0(intern!(py, "settle"))?;
     let has_comparisons: bool = host.call_method0(intern!(py, "has_comparisons"))?.extract()?;
     let making = &harness.making;
