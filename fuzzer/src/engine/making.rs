@@ -42,13 +42,14 @@ pub struct Making {
     planned: Vec<Planned>,
     has_worked: bool,
     failed: usize,
+    undecodable: usize,
     told: HashSet<String>,
 }
 
 impl Making {
     /// For a harness that brings `makers`.
     pub fn new(makers: Makers) -> Making {
-        Making { makers, planned: Vec::new(), has_worked: false, failed: 0, told: HashSet::new() }
+        Making { makers, planned: Vec::new(), has_worked: false, failed: 0, undecodable: 0, told: HashSet::new() }
     }
 
     /// Whether bytes are left alone, because the harness alone changes inputs.
@@ -124,7 +125,13 @@ impl Making {
                 self.has_worked = true;
                 Ok(Some(input))
             }
-            Made::Undecodable => Ok(None),
+            Made::Undecodable => {
+                self.undecodable += 1;
+                if !self.has_worked && self.undecodable == TRIES {
+                    tell(nothing_decodes());
+                }
+                Ok(None)
+            }
             Made::Failed(miss) => {
                 self.failed += 1;
                 if !self.has_worked && self.failed >= TRIES {
@@ -165,6 +172,12 @@ pub fn generate(
         }
     }
     Ok(inputs)
+}
+
+fn nothing_decodes() -> Miss {
+    let headline = "decode has raised for every input so far, so there is nothing to change: bring seeds that decode \
+                    with -i, or give the harness a generator=";
+    Miss { headline: headline.into(), details: String::new() }
 }
 
 fn never_worked(miss: &Miss) -> WorkerError {

@@ -199,6 +199,13 @@ def mutator(value, max_size, seed):
     assert out.findings == []
 
 
+def test_seeds_that_do_not_decode_are_told(fuzz, out):
+    ended = fuzz(SEALED.format(arguments=ALL), 2_000, start=(b"not sealed",))
+    assert ended.code == 0, ended.said
+    assert "bring seeds that decode" in " ".join(ended.said.split())
+    assert out.count("execs_done") >= 2_000
+
+
 def test_what_a_mutator_touches_belongs_to_no_input(fuzz, out):
     functions = """
 def mutator(data, max_size, seed):
