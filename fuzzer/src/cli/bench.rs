@@ -180,6 +180,13 @@ fn advice(bench: &Bench) -> Vec<String> {
             grouped(tally.children)
         ));
     }
+    let hand_over = share("hand-over");
+    if hand_over > 40.0 && ails_of_time(&tally.watched).is_empty() && tally.died * 100 < tally.runs {
+        advice.push(format!(
+            "hand-over is {hand_over:.0} % of the time: the target is quick, and engine and child wait for each \
+             other; measure again when nothing else runs, and if it stays so, use more cores (-j)"
+        ));
+    }
     let judging = share("judging");
     if judging > 40.0 {
         advice.push(format!(
@@ -279,6 +286,7 @@ mod tests {
         check(bench(10, 980, 100, 800), "the sweep of 3,100,000 edges after each run is 80 % of the time");
         check(bench(10, 980, 970, 1), "97 % of the time is the harness's own, 970.0 µs a call");
         check(bench(300, 600, 300, 100), "nothing stands out");
+        check(bench(100, 800, 100, 100), "hand-over is 60 % of the time");
         let mut rejecting = bench(300, 600, 300, 100);
         rejecting.tally.rejected = 1000;
         check(rejecting, "rejects 100 % of inputs");
