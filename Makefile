@@ -92,7 +92,7 @@ test-packages: $(VENV)/hitmap
 bench: $(VENV)/hitmap
 	$(BIN)/python benches/run.py
 
-lint:
+lint: system
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 

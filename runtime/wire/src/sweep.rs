@@ -192,18 +192,27 @@ impl Plan {
     }
 
     #[inline]
-    fn drain_journal(&self, region: &Region, entries: &[AtomicU32], mut hit: impl FnMut(u32, u8)) {
-        let counters = region.counters();
-        for entry in entries {
-            let edge = entry.load(Ordering::Relaxed);
-            if !self.guards.iter().any(|range| range.contains(&edge)) {
-                continue;
-            }
-            // SAFETY: the edge lies in a range that was clamped to the capacity.
-            let count = unsafe { counters.add(edge as usize).replace(0) };
-            if count != 0 {
-                hit(edge, count);
-            }
+    fn drain_journal(&self, region: &Region, entries: &[AtomicU32], hit: impl FnMut(u32, u8)) {
+        match self.guards.as_slice() {
+            // The usual case needs no list.
+            &[Range { start, end }] => walk(region, entries, |edge| edge.wrapping_sub(start) < end - start, hit),
+            many => walk(region, entries, |edge| many.iter().any(|range| range.contains(&edge)), hit),
+        }
+    }
+}
+
+#[inline(always)]
+fn walk(region: &Region, entries: &[AtomicU32], is_ours: impl Fn(u32) -> bool, mut hit: impl FnMut(u32, u8)) {
+    let counters = region.counters();
+    for entry in entries {
+        let edge = entry.load(Ordering::Relaxed);
+        if !is_ours(edge) {
+            continue;
+        }
+        // SAFETY: the edge lies in a range of the plan, which was clamped to the capacity.
+        let count = unsafe { counters.add(edge as usize).replace(0) };
+        if count != 0 {
+            hit(edge, count);
         }
     }
 }
