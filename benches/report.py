@@ -42,10 +42,10 @@ def rounded(figure: float) -> str:
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
-def record(rows: Sequence[Row], figures: Figures, seconds: float | None, rounds: int, load: str) -> Path:
+def record(rows: Sequence[Row], figures: Figures, seconds: float | None, rounds: int, load: str, name: str | None) -> Path:
     """Writes the table, every round's figure and the machine into `results/`."""
     today = datetime.date.today().isoformat()
-    path = RESULTS / f"{today}-{slug()}.md"
+    path = RESULTS / ("-".join(filter(None, [today, slug(), name])) + ".md")
     about = "".join(f"- `{row.name}`: {row.about}; {seconds or row.seconds:g} CPU-seconds a campaign\n" for row in rows)
     each = "".join(
         f"- {row.name}, {peer.version()}: {', '.join(map(rounded, figures[row, peer]))}\n"

@@ -36,7 +36,7 @@ def main() -> int:
         return 2
     print("\n" + report.table(rows, figures))
     if asked.rounds >= RECORDED:
-        path = report.record(rows, figures, asked.seconds, asked.rounds, ", ".join(load))
+        path = report.record(rows, figures, asked.seconds, asked.rounds, ", ".join(load), asked.name)
         print(f"written to {os.path.relpath(path)}")
     else:
         print(f"not recorded: that takes {RECORDED} rounds")
@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to run; all of them when none is named")
     parser.add_argument("--seconds", type=whole, help="CPU time of one campaign (each row has its own)")
     parser.add_argument("--rounds", type=whole, default=5, help="campaigns of each peer (5)")
+    parser.add_argument("--name", help="goes into the name of the file with the results, for some rows alone")
     parser.add_argument("--list", action="store_true", help="say what rows there are")
     asked = parser.parse_args()
     if unknown := [name for name in asked.rows if name not in ROWS]:

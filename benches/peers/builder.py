@@ -1,5 +1,6 @@
 """How a target is compiled with somebody's coverage."""
 
+import json
 import os
 import shlex
 import shutil
@@ -105,3 +106,18 @@ def called(command: Sequence[str | Path], env: Mapping[str, str]) -> None:
     if run.returncode != 0:
         said = "\n".join((run.stdout + run.stderr).strip().splitlines()[-20:])
         raise Unavailable(f"failed: {shlex.join(map(str, command))}\n{said}")
+
+
+def program(*cargo: str) -> Path:
+    """The one program that a command of cargo builds.
+
+    Raises:
+        Unavailable: with what cargo said, when it fails.
+    """
+    command = ["cargo", *cargo, "--quiet", "--locked", "--message-format=json"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if built.returncode != 0:
+        raise Unavailable(f"failed: {shlex.join(command)}\n{built.stderr[-2000:]}")
+    messages = map(json.loads, built.stdout.splitlines())
+    [path] = [path for message in messages if (path := message.get("executable"))]
+    return Path(path)

@@ -53,8 +53,10 @@ class Hitmap(Peer):
         called([self.bin(target) / "hitmap", "build", *target.hitmap_build, str(target.package)], os.environ)
 
     def build_file(self, target: Target, source: Path, built: Path) -> None:
-        """Twice, as `hitmap build` does it."""
-        super().build_file(target, source, built)
+        """Twice, as `hitmap build` does it, unless a target wants something else."""
+        super().build_file(target, source, built, *target.hitmap_build)
+        if target.hitmap_build:
+            return
         compared = built / ".hitmap" / "comparisons"
         compared.mkdir(parents=True)
         super().build_file(target, source, compared, "--hitmap-variant=comparisons")

@@ -19,3 +19,16 @@ class Side(ABC):
     @abstractmethod
     def version(self) -> str:
         """Name and version, for the table."""
+
+
+class Way(Side):
+    """One way to do the row's thing, that our own program knows as `way`; there is nothing to install."""
+
+    def __init__(self, name: str, way: str):
+        self.name, self.way = name, way
+
+    def install(self) -> None:
+        pass
+
+    def version(self) -> str:
+        return self.name

@@ -11,6 +11,7 @@ from rows.maps import MAPS
 from rows.observers import OBSERVERS
 from rows.reset import Reset
 from rows.row import Row
+from rows.size import Size
 from rows.throughput import Throughput
 from targets import TARGETS
 
@@ -39,6 +40,7 @@ def rows() -> list[Row]:
         Cost(HAMMER, "two threads run one small loop each, on the same edges", threads=2),
         Reset(),
         *[Throughput(TARGETS[name], throughput) for name in ("noop", "ujson", "rapidjson")],
+        Size(),
         *[
             Coverage(TARGETS[name], named("hitmap", coverage.get(name, "atheris")))
             for name in ("ujson", "rapidjson", "pytomlpp", "msgpack", "cmarkgfm")

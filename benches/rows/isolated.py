@@ -6,22 +6,11 @@ import sys
 from pathlib import Path
 
 from peers.builder import CLANG, HOME, ROOT, called
-from peers.side import Side
+from peers.side import Way
 from rows.row import Row
 
 FOLDER = ROOT / "benches" / "isolated"
 LIBRARY = HOME / "isolated" / "large.so"
-
-
-class Way(Side):
-    def __init__(self, name: str, way: str):
-        self.name, self.way = name, way
-
-    def install(self) -> None:
-        pass
-
-    def version(self) -> str:
-        return self.name
 
 
 class Isolated(Row):

@@ -14,7 +14,7 @@ class Target:
     """A target; `package` is a requirement on PyPI, or `None` when the folder has the source, `<name>.cpp`.
 
     `function` tells a target that has several what to call: its harnesses read it from `BENCH_FUNCTION`. The last two
-    are options of hitmap's own commands.
+    are options of hitmap's own commands: of `hitmap build`, or of the wrapper for a file, and of `hitmap fuzz`.
     """
 
     name: str
@@ -41,6 +41,8 @@ TARGETS = {
         Target("rapidjson", "python-rapidjson 1.25, loads", "python-rapidjson==1.25"),
         Target("pytomlpp", "pytomlpp 1.1.0, loads", "pytomlpp==1.1.0"),
         Target("msgpack", "msgpack 1.2.4, unpackb and packb", "msgpack==1.2.4"),
+        Target("journal_1k", "a function of 50 ns, 1,024 guards", None, "", ("--hitmap-guard",)),
+        Target("journal_1m", "a function of 50 ns, 1,048,576 guards", None, "", ("--hitmap-guard",)),
         Target("bugs", "bugs behind compares"),
         Target("ujson510", "ujson 5.1.0, loads and dumps", "ujson==5.1.0", "", ("--asan",), ("--asan",)),
         Target("cmarkgfm", "cmarkgfm 2025.10.22, GitHub's Markdown to HTML", "cmarkgfm==2025.10.22"),

@@ -1,0 +1,5 @@
+import journal_1k
+
+import hitmap
+
+run = hitmap.harness(journal_1k.run)
