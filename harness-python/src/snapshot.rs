@@ -3,11 +3,13 @@
 //! Owns no rule of its own: `hitmap_observers::snapshot` has them. What is added here is that two
 //! builds of one library are refused, because a sum over both would say nothing.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hitmap_observers::snapshot::{FileError, Hit, Hits, Meta, ModuleMap, Problem, Snapshot as Map};
+use hitmap_observers::snapshot::{FileError, Hit, Hits, Meta, ModuleId, ModuleMap, Problem, Snapshot as Map, venn_by};
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
@@ -271,11 +273,13 @@ impl From<Map> for Snapshot {
 }
 
 /// How many edges lie in which of up to three snapshots: element `0b101` counts those that only the
-/// first and the third have. Raises `ValueError` for another number of snapshots, and for two builds
+/// first and the third have. By `"module"` or `"function"`, a dict of such lists, by the library's name,
+/// or by that and the function's; a function that has no name, or whose library is not there any more,
+/// counts as `""`. Raises `ValueError` for another number of snapshots, another `by`, and for two builds
 /// of one library.
 #[pyfunction]
-#[pyo3(signature = (*snapshots))]
-pub fn venn(snapshots: Vec<PyRef<'_, Snapshot>>) -> PyResult<Vec<u64>> {
+#[pyo3(signature = (*snapshots, by="edge"))]
+pub fn venn(py: Python<'_>, snapshots: Vec<PyRef<'_, Snapshot>>, by: &str) -> PyResult<Py<PyAny>> {
     if !(1..=3).contains(&snapshots.len()) {
         return Err(PyValueError::new_err(format!("venn takes one to three snapshots, not {}", snapshots.len())));
     }
@@ -283,7 +287,23 @@ pub fn venn(snapshots: Vec<PyRef<'_, Snapshot>>) -> PyResult<Vec<u64>> {
     for (at, map) in maps.iter().enumerate() {
         maps[..at].iter().try_for_each(|before| refuse_conflicts(before, map))?;
     }
-    Ok(hitmap_observers::snapshot::venn(&maps)[..1 << maps.len()].to_vec())
+    let function = |id: &ModuleId, edge: u32| {
+        let place = crate::places::place(id, edge);
+        Some((id.name.clone(), place.map_or_else(|_| String::new(), |place| place.function)))
+    };
+    let counts = |zones: &[u64; 8]| zones[..1 << maps.len()].to_vec();
+    match by {
+        "edge" => counts(&hitmap_observers::snapshot::venn(&maps)).into_py_any(py),
+        "module" => {
+            let modules = venn_by(&maps, |id, _| Some(id.name.clone()));
+            modules.iter().map(|(name, zones)| (name, counts(zones))).collect::<BTreeMap<_, _>>().into_py_any(py)
+        }
+        "function" => {
+            let functions = venn_by(&maps, function);
+            functions.iter().map(|(name, zones)| (name, counts(zones))).collect::<BTreeMap<_, _>>().into_py_any(py)
+        }
+        other => Err(PyValueError::new_err(format!("by is \"edge\", \"module\" or \"function\", not \"{other}\""))),
+    }
 }
 
 fn escaped(text: &str) -> String {

@@ -148,7 +148,11 @@ def test_snapshots_compare_hash_and_count(python):
         assert a and not none and not a & c
         assert {a, a | a, b - c, c} == {a, c} and hash(a) == hash(b - c)
         assert hitmap.venn(a, b, c) == [0, 0, 0, 2, 0, 0, 1, 0] and hitmap.venn(a, c) == [0, 2, 1, 0] and hitmap.venn(b) == [0, 3]
+        by_module, by_function = hitmap.venn(a, c, by="module"), hitmap.venn(a, c, by="function")
+        assert set(by_module) <= {module.name for module in cov.modules} and {name for name, _ in by_function} == set(by_module)
+        assert [sum(column) for column in zip(*by_module.values())] == [sum(column) for column in zip(*by_function.values())] == [0, 2, 1, 0]
         for wrong, error in ((lambda: hitmap.venn(), ValueError), (lambda: hitmap.venn(a, b, c, a), ValueError),
+                             (lambda: hitmap.venn(a, by="line"), ValueError),
                              (lambda: a | 3, TypeError), (lambda: a < 3, TypeError), (lambda: hitmap.venn(3), TypeError)):
             try:
                 wrong()

@@ -41,7 +41,7 @@ def test_the_stub_has_the_parameters_of_the_functions():
             names = [part.strip().partition("=")[0] for part in text.strip("()").split(",")]
             all_of = node.args
             rest = [f"*{all_of.vararg.arg}"] if all_of.vararg else []
-            stated = [argument.arg for argument in (*all_of.args, *all_of.kwonlyargs)] + rest
+            stated = [argument.arg for argument in all_of.args] + rest + [argument.arg for argument in all_of.kwonlyargs]
             assert stated == [name for name in names if name not in ("", "*")], node.name
 
 

@@ -142,7 +142,13 @@ def load(argument: str) -> Harness:
 
 
 def split(argument: str) -> tuple[Path, str | None]:
-    """``FILE`` and ``NAME`` of an argument; a colon in a folder's name is no separator."""
+    """``FILE`` and ``NAME`` of an argument; a colon in a folder's name is no separator.
+
+    ``FILE.py::Class::test``, as pytest has it, is ``FILE.py:Class.test``.
+    """
+    if "::" in argument:
+        argument, _, rest = argument.partition("::")
+        argument += ":" + rest.replace("::", ".")
     file, colon, name = argument.rpartition(":")
     if colon and all(map(str.isidentifier, name.split("."))) and not Path(argument).exists():
         return Path(file), name
