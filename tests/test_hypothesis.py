@@ -8,8 +8,13 @@ import pytest
 LIBRARY = "dictionary_word"
 
 PROPERTY = f"""
-from hypothesis import assume, given, strategies as st
+from hypothesis import assume, given, settings, strategies as st
+from hypothesis.database import DirectoryBasedExampleDatabase
 import {LIBRARY}
+
+# One example of pytest's own, so what fails was in the database, which Hypothesis would not keep under CI.
+settings.register_profile("here", max_examples=1, database=DirectoryBasedExampleDatabase("kept"))
+settings.load_profile("here")
 
 class Unlucky(Exception): pass
 
@@ -48,13 +53,7 @@ def tests(tmp_path):
 
 
 def pytest_on(tests, name, env):
-    """Plain pytest with room for hardly any example of its own: what fails was in the database."""
-    config = tests.parent / "conftest.py"
-    config.write_text(
-        "from hypothesis import settings\n"
-        "settings.register_profile('replay', max_examples=1)\n"
-        "settings.load_profile('replay')\n"
-    )
+    """Plain pytest."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"{tests.name}::{name}"]
     return subprocess.run(command, cwd=tests.parent, env=env, capture_output=True, text=True)
 

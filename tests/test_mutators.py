@@ -141,7 +141,7 @@ FAILING = {
     "gives too much": ("return bytes(max_size + 1)", "returned more than an input may have: 65 bytes"),
     "kills": ("os.kill(os.getpid(), signal.SIGSEGV)", "ended the process by signal 11"),
     "leaves": ("os._exit(5)", "ended the process with code 5"),
-    "kills the server": ("os.kill(os.getppid(), signal.SIGKILL)", "ended the worker"),
+    "kills the server": ("os.kill(os.getppid(), signal.SIGKILL); signal.pause()", "ended the worker"),
     "wants too much": ("return bytes(1 << 40)", "raised MemoryError"),
     "hangs": ("signal.pause()", "did not return within 200 ms"),
 }

@@ -206,7 +206,9 @@ def environment(root, log, clang, request, variant):
 def make_wheel(request, root, environ, cache, progress, log):
     """Path of the wheel that pip built. Build requirements come by pip's own isolation."""
     wheels = os.path.join(root, "wheel")
-    arguments = ["wheel", "--no-deps", "--wheel-dir", wheels, "--verbose",
+    # By its build backend even where there is only a setup.py: pips before 25.3 would run that in this environment,
+    # which need not have what it takes.
+    arguments = ["wheel", "--use-pep517", "--no-deps", "--wheel-dir", wheels, "--verbose",
                  # pip's own cache would hand out an ordinary wheel, or keep ours for ordinary
                  # installs. In this one are the downloads that the next build needs again.
                  "--cache-dir", cache]
