@@ -103,8 +103,11 @@ class _Kept:
     """The choices of the run that is under way, where they outlive the process that makes them; and failures."""
 
     def __init__(self, test: Callable[..., object], database: Any) -> None:
+        from hypothesis.database import choices_to_bytes
+
         self.test = test
         self.database = database
+        self.told = choices_to_bytes
         # Shared with forked children: eight bytes that say how much follows.
         self.memory = mmap.mmap(-1, 8 + ROOM)
         self.at = 8
@@ -115,9 +118,7 @@ class _Kept:
         self.memory[:8] = bytes(8)
 
     def add(self, choice: Any) -> None:
-        from hypothesis.database import choices_to_bytes
-
-        told = choices_to_bytes((choice,))
+        told = self.told((choice,))
         end = self.at + len(told)
         if end <= len(self.memory):
             self.memory[self.at : end] = told
