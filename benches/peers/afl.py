@@ -16,7 +16,7 @@ import subprocess
 from pathlib import Path
 
 from peers.builder import HOME, Unavailable, called, environment
-from peers.peer import DRIVERS, Command, Peer
+from peers.peer import DRIVERS, Command, Peer, executions
 from targets import Target
 
 VERSION = "0.7.3"
@@ -66,9 +66,7 @@ class PythonAfl(Peer):
         return {}
 
     def runs(self, folder: Path, said: str) -> int | None:
-        stats = folder / "out" / "default" / "fuzzer_stats"
-        runs = re.findall(r"^execs_done\s*: (\d+)$", stats.read_text() if stats.exists() else "", re.MULTILINE)
-        return int(runs[0]) if runs else None
+        return executions(folder / "out" / "default" / "fuzzer_stats")
 
     def corpus(self, folder: Path) -> Path:
         return folder / "out" / "default" / "queue"

@@ -4,12 +4,11 @@ Packages come in by `hitmap build`, with its own defaults: assertions of the lib
 """
 
 import os
-import re
 import sys
 from pathlib import Path
 
 from peers.builder import HOME, ROOT, Unavailable, called
-from peers.peer import Command, Peer
+from peers.peer import Command, Peer, executions
 from targets import Target
 
 # `hitmap fuzz`: no finding, findings, interrupted.
@@ -67,9 +66,7 @@ class Hitmap(Peer):
         return Command([*argv, *options], good=ENDED)
 
     def runs(self, folder: Path, said: str) -> int | None:
-        stats = folder / "out" / "w0" / "fuzzer_stats"
-        runs = re.findall(r"^execs_done\s*: (\d+)$", stats.read_text() if stats.exists() else "", re.MULTILINE)
-        return int(runs[0]) if runs else None
+        return executions(folder / "out" / "w0" / "fuzzer_stats")
 
     def corpus(self, folder: Path) -> Path:
         return folder / "out" / "w0" / "queue"

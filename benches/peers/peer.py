@@ -1,6 +1,7 @@
 """What a peer must be able to do."""
 
 import os
+import re
 import signal
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -73,3 +74,9 @@ class Peer(Builder, Side):
         if usage.code not in command.good or runs is None:
             raise Unavailable(f"{self.name} ended with {usage.code}:\n{said[-2000:]}")
         return Run(runs, usage.cpu, usage.wall, usage.stopped)
+
+
+def executions(stats: Path) -> int | None:
+    """What a `fuzzer_stats` of AFL's layout says was run; `None` when it is not there or does not say."""
+    runs = re.findall(r"^execs_done\s*: (\d+)$", stats.read_text() if stats.exists() else "", re.MULTILINE)
+    return int(runs[0]) if runs else None
