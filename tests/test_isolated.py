@@ -132,7 +132,8 @@ def test_values_travel_or_it_is_told(program, threads):
                 class Local(Exception): pass
                 raise Local("text")
             return threading.Lock()
-        assert hitmap.isolated(gives, "large").value == bytes(10_000_000)
+        # The server may still be reading what its caller reads.
+        assert all(hitmap.isolated(gives, "large").value == bytes(10_000_000) for _ in range(10))
         assert hitmap.isolated(dict, a=1).value == {"a": 1}
         lock, local = hitmap.isolated(gives, "lock"), hitmap.isolated(gives, kind="raises")
         for run, says in ((lock, "the value, a lock, cannot be carried over"), (local, "Local: text")):
