@@ -1,4 +1,5 @@
-# make demo · make test · make bench · make lint      Each installs what it needs.
+# make demo · make test · make bench · make lint        Each installs what it needs.
+# make wheel · make clean · make test-packages · make test-documents DOCUMENTS=FOLDER
 #
 # Debian packages are installed only when something is missing, and only then is root needed.
 # Everything else goes into .venv/ and target/.
@@ -15,9 +16,9 @@ FACE   := harness-python/pyproject.toml $(shell find harness-python/python harne
 DEMO_SECONDS ?= 60
 CORES        := $(shell nproc)
 
-.PHONY: help demo test test-rust test-python test-packages bench lint wheel clean
+.PHONY: help demo test test-rust test-python test-packages test-documents bench lint wheel clean
 help:
-	@sed -n '1s/^# //p' Makefile
+	@sed -n '1,2s/^# //p' Makefile
 
 # ---- what everything needs -------------------------------------------------------------------
 
@@ -86,6 +87,11 @@ test-python: $(VENV)/hitmap afl
 # Real packages from the index: minutes of compilation, and so no part of `make test`.
 test-packages: $(VENV)/hitmap
 	$(BIN)/python -m pytest -q $(PACKAGES)
+
+# memcov's documents, of which the project has no copy, run from copies of yours.
+test-documents: $(VENV)/hitmap
+	@test -n "$(DOCUMENTS)" || { echo "name a folder with memcov's documents as text: DOCUMENTS=FOLDER"; exit 2; }
+	DOCUMENTS="$(abspath $(DOCUMENTS))" $(BIN)/python -m pytest -q harness-python/tests/compat/documents.py
 
 # ---- make bench, make lint ---------------------------------------------------------------------
 

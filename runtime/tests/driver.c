@@ -26,11 +26,11 @@ static void *open_library(const char *path, int how) {
   return handle;
 }
 
-struct race { void (*function)(void); int times; volatile int done; };
+struct race { void (*functions[64])(void); int count, times; volatile int done; };
 
 static void *racer(void *argument) {
   struct race *race = argument;
-  for (int i = 0; i < race->times; i++) race->function();
+  for (int i = 0; i < race->times; i++) race->functions[i % race->count]();
   __atomic_add_fetch(&race->done, 1, __ATOMIC_RELEASE);
   return NULL;
 }
@@ -69,9 +69,14 @@ int main(int argc, char **argv) {
       void (*f)(void) = (void (*)(void))need(libs[lib], name);
       while (times--) f();
     }
-    else if (IS("race")) {                      /* two threads call f0 while this one reads */
-      sscanf(argv[i], "%*s %d %d", &lib, &times);
-      struct race race = {(void (*)(void))need(libs[lib], "f0"), times, 0};
+    else if (IS("race")) {                      /* race LIB TIMES [COUNT]: two threads call f0, f1, … while this one reads */
+      struct race race = {.count = 1};
+      sscanf(argv[i], "%*s %d %d %d", &lib, &race.times, &race.count);
+      for (int f = 0; f < race.count; f++) {
+        char name[16];
+        snprintf(name, sizeof name, "f%d", f);
+        race.functions[f] = (void (*)(void))need(libs[lib], name);
+      }
       pthread_t threads[2];
       for (int t = 0; t < 2; t++) pthread_create(&threads[t], NULL, racer, &race);
       uint64_t (*hits)(void) = (uint64_t (*)(void))need(rt, "hitmap_hits");

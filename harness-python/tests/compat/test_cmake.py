@@ -87,10 +87,10 @@ print("done")
 """
 
 
-def runs(folder):
-    """The module in the folder runs its script without hitmap and without a search path for libraries."""
+def runs(folder, script=SCRIPT):
+    """The module in the folder runs the script without hitmap and without a search path for libraries."""
     environment = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "HITMAP_MAP")}
-    done = run(sys.executable, "-c", SCRIPT, env={**environment, "PYTHONPATH": str(folder)}, timeout=60)
+    done = run(sys.executable, "-c", script, env={**environment, "PYTHONPATH": str(folder)}, timeout=60)
     return (done.stdout, done.stderr) == ("done\n", "")
 
 

@@ -130,6 +130,87 @@ if __name__ == "__main__":
 """)
 
 
+# How Tzer calls memcov, beside what the documents say.
+
+
+def test_a_child_pushes_for_its_own_edges_and_hands_the_union_back(script):
+    check(script, """
+import multiprocessing
+import binding, steps
+
+def run(name, back):
+    binding.push()
+    steps.step(name), steps.step(0)
+    back["own"] = binding.get_now()
+    binding.pop()
+    back["now"], back["map"] = binding.get_now(), binding.get_hitmap()
+
+binding.reset()
+steps.step(0), steps.step(1)
+for name, union in ((1, 2), (5, 3), (9, 4), (5, 4)):
+    with multiprocessing.Manager() as manager:
+        back = manager.dict()
+        child = multiprocessing.get_context("fork").Process(target=run, args=(name, back))
+        child.start()
+        child.join()
+        assert back["own"] == 2
+        if binding.get_now() < back["now"]:
+            binding.set_now(back["now"])
+            binding.set_hitmap(back["map"])
+    assert binding.get_now() == union
+print("done")
+""")
+
+
+def test_fitness_is_what_an_input_covers_alone_and_what_it_adds(script):
+    check(script, """
+import binding, steps
+binding.reset()
+steps.step(0)
+seen = []
+for names in ((0,), (0, 3), (3, 4, 5), (5,)):
+    before = binding.get_now()
+    binding.push()
+    assert binding.get_now() == 0
+    for name in names:
+        steps.step(name)
+    own = binding.get_now()
+    binding.pop()
+    seen.append((own, binding.get_now() - before))
+assert seen == [(1, 0), (2, 1), (3, 2), (1, 0)]
+print("done")
+""")
+
+
+def test_files_are_replayed_each_on_the_map_of_the_one_before(script):
+    check(script, """
+import multiprocessing
+import binding, steps
+
+def run(name, data, back):
+    if data is not None:
+        binding.set_now(back["now"])
+        binding.set_hitmap(data)
+    else:
+        binding.reset()
+    steps.step(name)
+    back["now"], back["map"] = binding.get_now(), binding.get_hitmap()
+
+steps.step(15)
+lines = []
+with multiprocessing.Manager() as manager:
+    back = manager.dict()
+    for name in (2, 7, 2, 11):
+        child = multiprocessing.get_context("fork").Process(target=run, args=(name, back.get("map"), back))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        lines.append(f"{back['now']}/{binding.get_total()}")
+assert lines == ["1/16", "2/16", "2/16", "3/16"] and binding.get_now() == 1
+print("done")
+""")
+
+
 def test_a_parent_adopts_the_larger_map_of_a_child(script):
     check(script, """
 import multiprocessing

@@ -87,10 +87,44 @@ fn a_second_library_loses_nothing_and_no_old_buffer_is_overrun() {
         "byte 1",
         "ask mcov_get_total",
         "copy-bits mcov_copy_hitmap",
+        "byte 1",
+        "byte 13",
     ]));
     let ran = bench.run(&all);
-    // The first copy holds the ten edges that the caller knew of, and no bit of the others.
-    assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![10, 1, 4, 2, 2, 0, 110, 14, 4], ""));
+    // The first copy holds the ten edges that the caller knew of, and no bit of the others. In the second the edges
+    // of the other library follow, 11 to 110, whatever lies between the two in the map.
+    assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![10, 1, 4, 2, 2, 0, 110, 14, 4, 1 << 3, 1 << 6], ""));
+}
+
+/// 70,000 edges, of which the functions touch the first, the 65,537th and the last.
+const MANY: &str = "
+#include <stdint.h>
+extern void __sanitizer_cov_trace_pc_guard_init(uint32_t *start, uint32_t *stop);
+extern void __sanitizer_cov_trace_pc_guard(uint32_t *guard);
+static uint32_t guards[70000];
+__attribute__((constructor)) static void start(void) { __sanitizer_cov_trace_pc_guard_init(guards, guards + 70000); }
+void f0(void) { __sanitizer_cov_trace_pc_guard(guards); }
+void f1(void) { __sanitizer_cov_trace_pc_guard(guards + 65536); }
+void f2(void) { __sanitizer_cov_trace_pc_guard(guards + 69999); }
+";
+
+#[test]
+fn no_edge_stands_for_another_above_two_to_the_sixteenth() {
+    let bench = Bench::new();
+    let lib = bench.library_of("many", MANY, &Build { coverage: &[], stub: false, isolate: false, ..Build::default() });
+    let mut all = vec![with("rt", &runtime()), with("open", &lib)];
+    all.extend(script(["call 0 0 1", "call 0 1 1", "call 0 2 1", "ask mcov_get_hitbits", "ask mcov_get_bitmap_bytes"]));
+    all.extend(script(["copy-bits mcov_copy_bitmap", "byte 0", "byte 8192", "byte 8749"]));
+    let ran = bench.run(&all);
+    assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![3, 8750, 8750, 3, 1, 1, 128], ""));
+}
+
+#[test]
+fn threads_lose_no_edge_of_each_other() {
+    check(
+        ["race 0 20000 10", "ask mcov_get_total", "ask mcov_get_now", "copy-bits mcov_copy_hitmap"],
+        &[10, 10, 2, 10],
+    );
 }
 
 #[test]
@@ -233,6 +267,9 @@ fn a_childs_map_is_its_own() {
         ],
         &[2, 1],
     );
+    let dies =
+        ["call 0 1 1", "fork", "tell mcov_push_coverage", "ask mcov_get_now", "kill", "parent", "ask mcov_get_now"];
+    check(dies, &[0, 1]);
 }
 
 #[test]
