@@ -24,9 +24,11 @@ def test_the_tvm_example_measures_and_fuzzes(environment, tmp_path, monkeypatch)
 
     lines = run(sys.executable, EXAMPLE / "measure.py").splitlines()
     loaded, calls, last = lines[:3], lines[3:-1], lines[-1]
-    counts = [[int(number.replace(",", "")) for number in re.findall(r"\b\d[\d,]*\b", line)[:2]] for line in loaded]
-    # The library for its own tests has nothing to do at an import.
-    assert all(hits < edges and edges > 10_000 for hits, edges in counts) and any(hits for hits, _ in counts), loaded
+    # Without optimisation there are more than 250,000 edges, so these are guards: what the libraries' initialisers run is
+    # counted because the runtime is there before them.
+    for line in loaded:
+        hits, edges = (int(number.replace(",", "")) for number in re.findall(r"\b\d[\d,]*\b", line)[:2])
+        assert 1000 < hits < edges and edges > 10_000, line
     assert len(calls) == 6 and all(int(line.split()[0].replace(",", "")) > 0 for line in calls), calls
     assert int(last.split()[0].replace(",", "")) > 0 and "by memcov's calls" in last
 
