@@ -44,13 +44,15 @@ def library(name: str) -> str:
     [
         (ADDRESS, "asan", b"hh", "heap-buffer-overflow"),
         (UNDEFINED, "ubsan_standalone", b"i\xff", "signed integer overflow"),
-        # The library brings the sanitizer along.
+        # The library brings the sanitizer along, and lies where --ubsan looks.
         ("--hitmap-ubsan", None, b"i\xff", "signed integer overflow"),
     ],
     ids=["asan", "ubsan", "ubsan alone"],
 )
 def test_what_a_sanitizer_reports_is_a_finding(built, seeds, out, tmp_path, flags, runtime, bad, says):
-    source, module = tmp_path / "sanitized.cpp", tmp_path / built.module("sanitized").name
+    folder, options = (tmp_path, []) if runtime else (tmp_path / ".hitmap" / "ubsan", ["--ubsan"])
+    folder.mkdir(parents=True, exist_ok=True)
+    source, module = tmp_path / "sanitized.cpp", folder / built.module("sanitized").name
     source.write_text(SOURCE)
     flags = [*flags, "-shared-libsan"] if runtime else [flags]
     compiled(source, module, *flags, f"-I{puzzle.FOLDER}")
@@ -63,8 +65,11 @@ def test_what_a_sanitizer_reports_is_a_finding(built, seeds, out, tmp_path, flag
     }
     hitmap_ = Hitmap(tmp_path, environment)
     inputs = seeds(b"h", b"i\0", bad, b"0")
-    ended = hitmap_("fuzz", "harness.py", "-i", inputs, "-o", out.folder, "--seed", 1, "--max-execs", 60)
+    ended = hitmap_("fuzz", "harness.py", "-i", inputs, "-o", out.folder, "--seed", 1, "--max-execs", 60, *options)
     assert ended.code == 1, ended.said
+    finding = next(out.folder.glob("findings/sanitizer-*/input"))
+    replayed = hitmap_("replay", finding)
+    assert replayed.code == 1 and says in replayed.out, replayed.said
     reports = [json.loads(path.read_text()) for path in out.folder.glob("findings/*/report.json")]
     found = [report for report in reports if report["kind"] == "sanitizer"]
     assert found and found[0]["reproduces"], reports

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::worker::limits::Limits;
-use crate::worker::server::{Launch, Variant};
+use crate::worker::server::{Launch, Sanitizer, Variant};
 
 /// What one campaign session is asked to do. Made from the command line in one place
 /// ([`crate::cli::fuzz`]), handed to engine processes as JSON.
@@ -40,8 +40,8 @@ pub struct Settings {
     pub max_len: usize,
     /// Whether tokens are gathered besides those of the dictionaries.
     pub auto_tokens: bool,
-    /// Whether the builds with AddressSanitizer are fuzzed, in place of the ordinary ones.
-    pub asan: bool,
+    /// Whose builds are fuzzed, in place of the ordinary ones.
+    pub sanitizer: Option<Sanitizer>,
     /// Whether to tell where the time went.
     pub bench: bool,
     /// The Python interpreter.
@@ -94,9 +94,7 @@ impl Settings {
         }
         option(self.own_python, "--python", shell_quote(&self.python));
         option(self.map_edges != hitmap_wire::region::DEFAULT_EDGES, "--map-edges", self.map_edges.to_string());
-        if self.asan {
-            words.push("--asan".into());
-        }
+        words.extend(self.sanitizer.map(|sanitizer| format!("--{}", sanitizer.name())));
         words.join(" ")
     }
 
@@ -107,7 +105,7 @@ impl Settings {
             harness: self.harness.clone(),
             memory_mb: self.memory_mb,
             patience: Duration::from_secs(120),
-            variant: if self.asan { Variant::Asan } else { Variant::Ordinary },
+            variant: self.sanitizer.map_or(Variant::Ordinary, Variant::Sanitized),
         }
     }
 
@@ -151,7 +149,7 @@ impl Settings {
             map_edges: 1 << 16,
             max_len: 4096,
             auto_tokens: true,
-            asan: false,
+            sanitizer: None,
             bench: false,
             python: "python3".into(),
             own_python: false,

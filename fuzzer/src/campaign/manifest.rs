@@ -9,6 +9,7 @@ use hitmap_wire::modules::Module;
 use super::{replace_file, unix_time};
 use crate::error::Failure;
 use crate::settings::Settings;
+use crate::worker::server::Sanitizer;
 
 const FILE: &str = "campaign.json";
 const FORMAT: u32 = 1;
@@ -34,9 +35,9 @@ pub struct Manifest {
     pub memory_mb: u64,
     /// Edges that the map holds.
     pub map_edges: u32,
-    /// Whether the builds with AddressSanitizer are fuzzed.
+    /// Whose builds are fuzzed, when they are not the ordinary ones.
     #[serde(default)]
-    pub asan: bool,
+    pub sanitizer: Option<Sanitizer>,
     /// The instrumented libraries.
     pub modules: Vec<Build>,
 }
@@ -72,7 +73,7 @@ impl Manifest {
             timeout_ms: settings.timeout_ms,
             memory_mb: settings.memory_mb,
             map_edges: settings.map_edges,
-            asan: settings.asan,
+            sanitizer: settings.sanitizer,
             modules: Vec::new(),
         }
     }

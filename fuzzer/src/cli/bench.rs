@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::fuzz::{absolute, absolute_harness, as_typed, seconds};
+use super::worker::WorkerTyped;
 use crate::campaign::health::{Warning, ails, ails_of_time};
 use crate::engine::seeds::read_seeds;
 use crate::engine::spent::Bench;
@@ -59,12 +60,8 @@ pub struct Typed {
     /// Edges that the map holds
     #[arg(long, value_name = "N", default_value_t = hitmap_wire::region::DEFAULT_EDGES, value_parser = clap::value_parser!(u32).range(1..=(hitmap_wire::region::MAX_EDGES as i64)))]
     map_edges: u32,
-    /// Run the builds with AddressSanitizer
-    #[arg(long)]
-    asan: bool,
-    /// The Python interpreter that runs the harness
-    #[arg(long, value_name = "PATH")]
-    python: Option<String>,
+    #[command(flatten)]
+    worker: WorkerTyped,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -106,10 +103,10 @@ fn settings(typed: &Typed, front: &Front, out: PathBuf) -> Result<Settings, Fail
         seed: typed.seed,
         map_edges: typed.map_edges,
         max_len: Settings::MAX_LEN,
-        asan: typed.asan,
+        sanitizer: typed.worker.sanitizer(),
         bench: true,
-        own_python: typed.python.is_some(),
-        python: typed.python.clone().unwrap_or_else(|| front.python.to_string_lossy().into_owned()),
+        own_python: typed.worker.python.is_some(),
+        python: typed.worker.python(front),
         hitmap: as_typed(front),
     })
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::worker::WorkerTyped;
 use crate::campaign::manifest::Manifest;
 use crate::engine::seeds::{read_seeds, read_tokens};
 use crate::error::Failure;
@@ -66,12 +67,8 @@ pub struct Typed {
     /// Inputs that a child runs before a new one is forked in its place
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     child_runs: Option<u64>,
-    /// Fuzz the builds with AddressSanitizer, which `hitmap build --asan PACKAGE` makes
-    #[arg(long)]
-    asan: bool,
-    /// The Python interpreter that runs the harness
-    #[arg(long, value_name = "PATH")]
-    python: Option<String>,
+    #[command(flatten)]
+    worker: WorkerTyped,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -129,10 +126,10 @@ fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
         map_edges: typed.map_edges,
         max_len: typed.max_len as usize,
         auto_tokens: !typed.no_auto_tokens,
-        asan: typed.asan,
+        sanitizer: typed.worker.sanitizer(),
         bench: false,
-        own_python: typed.python.is_some(),
-        python: typed.python.unwrap_or_else(|| front.python.to_string_lossy().into_owned()),
+        own_python: typed.worker.python.is_some(),
+        python: typed.worker.python(front),
         hitmap: as_typed(front),
     })
 }

@@ -15,6 +15,7 @@ pub mod replay;
 pub mod run;
 pub mod show;
 pub mod watch;
+pub mod worker;
 
 use std::ffi::OsString;
 use std::sync::Arc;

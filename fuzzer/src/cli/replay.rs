@@ -12,6 +12,7 @@ use hitmap_observers::history::History;
 use hitmap_observers::observer::Hit;
 
 use super::fuzz::absolute_harness;
+use super::worker::WorkerTyped;
 use crate::campaign::manifest::Manifest;
 use crate::error::{Failure, exit};
 use crate::finding::report::describe;
@@ -29,6 +30,8 @@ use crate::worker::server::{Launch, Variant};
   hitmap replay out/findings/signal-0123456789abcdef/input
   hitmap replay crash.bin --harness harness.py
   hitmap replay out/w0/queue --order ctime --csv cov_by_time.txt
+
+An input that lies in a campaign's folder is run as that campaign runs its inputs.
 
 Exit codes: 0 no input is a finding, 1 one is.")]
 pub struct Typed {
@@ -50,12 +53,8 @@ pub struct Typed {
     /// Write how coverage grew, a line a file: seconds since the first file was made, edges so far
     #[arg(long, value_name = "FILE", requires = "order")]
     csv: Option<PathBuf>,
-    /// Run the builds with AddressSanitizer; so does an input of a campaign that fuzzes them
-    #[arg(long)]
-    asan: bool,
-    /// The Python interpreter that runs the harness
-    #[arg(long, value_name = "PATH")]
-    python: Option<String>,
+    #[command(flatten)]
+    worker: WorkerTyped,
     /// Print one JSON object an input
     #[arg(long)]
     json: bool,
@@ -102,14 +101,14 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
         ..Limits::default()
     };
     let edges = campaign.as_ref().map_or(hitmap_wire::region::DEFAULT_EDGES, |c| c.map_edges);
-    let asan = typed.asan || campaign.as_ref().is_some_and(|c| c.asan);
-    let python = typed.python.clone().or(campaign.map(|c| c.python)).map_or(front.python.clone(), Into::into);
+    let sanitizer = typed.worker.sanitizer().or(campaign.as_ref().and_then(|c| c.sanitizer));
+    let python = typed.worker.python.clone().or(campaign.map(|c| c.python)).map_or(front.python.clone(), Into::into);
     let launch = Launch {
         python,
         harness,
         memory_mb: limits.memory_mb,
         patience: Duration::from_secs(120),
-        variant: if asan { Variant::Asan } else { Variant::Ordinary },
+        variant: sanitizer.map_or(Variant::Ordinary, Variant::Sanitized),
     };
     let files = Files::new(edges).map_err(|e| Failure::internal(format!("no memory for the map: {e}")))?;
     let history = History::new(files.region.layout().capacity)

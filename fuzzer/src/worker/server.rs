@@ -43,8 +43,28 @@ pub enum Variant {
     Ordinary,
     /// The one that tells what it compares.
     Comparisons,
-    /// The one that AddressSanitizer watches.
+    /// One that a sanitizer watches.
+    Sanitized(Sanitizer),
+}
+
+/// A sanitizer whose builds can be run in place of the ordinary ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sanitizer {
+    /// AddressSanitizer, alone or with others.
     Asan,
+    /// UndefinedBehaviorSanitizer, alone.
+    Ubsan,
+}
+
+impl Sanitizer {
+    /// The folder of its builds, and the flag that asks for them.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sanitizer::Asan => "asan",
+            Sanitizer::Ubsan => "ubsan",
+        }
+    }
 }
 
 impl Variant {
@@ -53,7 +73,7 @@ impl Variant {
         match self {
             Variant::Ordinary => None,
             Variant::Comparisons => Some("comparisons"),
-            Variant::Asan => Some("asan"),
+            Variant::Sanitized(sanitizer) => Some(sanitizer.name()),
         }
     }
 
@@ -140,7 +160,7 @@ impl Server {
             .env("PYTHONSAFEPATH", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        if launch.variant == Variant::Asan {
+        if launch.variant == Variant::Sanitized(Sanitizer::Asan) {
             command.env("ASAN_OPTIONS", Variant::asan_options(launch.memory_mb));
         }
         // Comparisons tell addresses, and what is decided by them must come out the same again. A

@@ -1,7 +1,7 @@
 """Builds of a library beside the one that ``import`` finds: where they lie, and how a worker comes to load them.
 
-``hitmap build`` keeps a package's **comparison build** and its ASan build in folders under ``.hitmap/``, so that
-site-packages holds the ordinary one. A folder that stands on ``sys.path``, and that of the harness, may have a
+``hitmap build`` keeps a package's **comparison build** and its builds with a sanitizer in folders under ``.hitmap/``,
+so that site-packages holds the ordinary one. A folder that stands on ``sys.path``, and that of the harness, may have a
 ``.hitmap/`` of its own: that is where libraries go that are built by hand.
 """
 
@@ -20,9 +20,14 @@ STARTED_AGAIN = "HITMAP_STARTED_AGAIN"
 
 COMPARISONS = "comparisons"
 ASAN = "asan"
+UBSAN = "ubsan"
 
 # What a user types to get one.
-BUILT_BY = {COMPARISONS: "hitmap build PACKAGE", ASAN: "hitmap build --asan PACKAGE"}
+BUILT_BY = {
+    COMPARISONS: "hitmap build PACKAGE",
+    ASAN: "hitmap build --asan PACKAGE",
+    UBSAN: "hitmap build --ubsan PACKAGE",
+}
 
 
 def folders(name: str, harness: Path) -> list[str]:
