@@ -78,9 +78,11 @@ class Builder(ABC):
         tools = self.compilers(target)
         # setuptools links with these, and would take Python's own compiler otherwise.
         linkers = {"LDSHARED": f"{tools['CC']} -shared", "LDCXXSHARED": f"{tools['CXX']} -shared"}
-        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--no-cache-dir"]
+        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir"]
         environment = {**os.environ, **tools, **linkers}
-        called([*pip, "--no-binary", ":all:", "--target", built, str(target.package)], environment)
+        # From source the package alone: what it needs has no use for coverage, and some does not load with it.
+        name = str(target.package).partition("==")[0]
+        called([*pip, "--no-binary", name, "--target", built, str(target.package)], environment)
 
 
 def environment(folder: Path, stamp: Path, *requirements: str) -> None:
