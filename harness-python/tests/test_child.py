@@ -63,6 +63,26 @@ def test_a_child_weighs_itself_at_each_doubling(worker):
     assert second.resident_kib >= first.resident_kib > 1000
 
 
+def test_cycles_that_wait_for_the_collector_weigh_nothing(worker):
+    engine = worker("""
+        import hitmap
+        class Node: pass
+
+        @hitmap.harness
+        def run(data):
+            node = Node()
+            node.self = node
+    """)
+    for _ in range(2):
+        engine.run(*[b"x"] * 200)
+    first = engine.weight()
+    for _ in range(2):
+        engine.run(*[b"x"] * 200)
+    second = engine.weight()
+    assert (first.runs, second.runs) == (400, 800)
+    assert second.blocks - first.blocks < 200
+
+
 def test_parts_are_timed_when_that_is_asked(worker):
     engine = worker("pass")
     engine.run(b"x", b"y")

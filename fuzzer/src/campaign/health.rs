@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::launcher::screen::counted;
 use crate::worker::growth::{Growth, Whose};
 use crate::worker::limits::Limits;
 use crate::worker::{Tally, Watched};
@@ -206,9 +207,9 @@ pub fn ail_of_growth(growth: &Growth, limits: &Limits) -> Option<Warning> {
         Ail::Leaking,
         format!("leaking {size} a run"),
         format!(
-            "each run leaves {size} of memory behind, from {whose}; a child is replaced after {} runs{grown}, so the \
+            "each run leaves {size} of memory behind, from {whose}; a child is replaced after {}{grown}, so the \
              campaign goes on, but mend it if it is yours; --child-runs N replaces it sooner",
-            limits.runs_per_child
+            counted(limits.runs_per_child as usize, "run")
         ),
     ))
 }
@@ -342,7 +343,7 @@ mod tests {
         let growth = Growth { resident: 1228.8, heap: 1200.0, blocks: 0.0, is_leak: true };
         let told = ail_of_growth(&growth, &Limits::default()).unwrap();
         assert_eq!(told.short, "leaking 1.2 KiB a run");
-        assert!(told.text.contains("C heap") && told.text.contains("1000000 runs") && told.text.contains("1024 MiB"));
+        assert!(told.text.contains("C heap") && told.text.contains("1,000,000 runs") && told.text.contains("1024 MiB"));
         assert_eq!(ail_of_growth(&Growth { is_leak: false, ..growth }, &Limits::default()), None);
     }
 }

@@ -49,7 +49,7 @@ pub struct Typed {
     /// Stop after this many seconds
     #[arg(long, value_name = "S", value_parser = seconds)]
     max_time: Option<f64>,
-    /// Stop after this many executions, of all engines together
+    /// Stop after this many executions, of all engines together; what is new among the last is still looked at
     #[arg(long, value_name = "N")]
     max_execs: Option<u64>,
     /// Seed of the random generator; chosen by the clock when it is left out

@@ -190,13 +190,26 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// Template arguments make names unreadable; a title keeps the head.
+/// Parameters and template arguments make names unreadable; a title leaves them out. An operator's name
+/// has brackets of its own, so it is only cut.
 fn shorten(function: &str) -> String {
-    let mut name: String = function.chars().take(100).collect();
-    if name.len() < function.len() {
-        name.push('…');
+    let mut depth = 0u32;
+    let bare = function.replace("(anonymous namespace)::", "");
+    let outside = |c: &char| {
+        let was = depth;
+        match c {
+            '<' | '(' => depth += 1,
+            '>' | ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        was == 0 && depth == 0
+    };
+    let name: String = if bare.contains("operator") { bare } else { bare.chars().filter(outside).collect::<String>() };
+    let mut short: String = name.chars().take(100).collect();
+    if short.len() < name.len() {
+        short.push('…');
     }
-    name
+    short
 }
 
 fn is_system(frame: &Frame) -> bool {
@@ -349,6 +362,22 @@ mod tests {
     fn titles_are_one_short_line() {
         assert_eq!(one_line("a\n\x1b[31mb"), "a  [31mb");
         assert_eq!(one_line(&"x".repeat(5_000_000)).chars().count(), 241);
+    }
+
+    #[test]
+    fn a_title_has_a_functions_name_alone() {
+        for (function, name) in [
+            ("depth(std::__cxx11::basic_string<char, std::char_traits<char> > const&)", "depth"),
+            (
+                "toml::(anonymous namespace)::parser<int (*)(char)>::parse(char const*) const",
+                "toml::parser::parse const",
+            ),
+            ("ns::Reader::operator()(int) const", "ns::Reader::operator()(int) const"),
+            ("JSON_EncodeObject", "JSON_EncodeObject"),
+        ] {
+            assert_eq!(shorten(function), name);
+        }
+        assert_eq!(shorten(&"x".repeat(200)).chars().count(), 101);
     }
 
     #[test]

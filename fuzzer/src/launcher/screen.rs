@@ -108,14 +108,14 @@ impl Screen {
         let ails = self.engines.iter().flat_map(|e| &e.ails).filter(|warning| shown.insert(warning.ail));
         let ails: String = ails.map(|warning| format!(" · {}", warning.short)).collect();
         format!(
-            "{:.0}{limit} s · {} runs · {}/s · {} of {} edges · {} in corpus · {} findings{ails}",
+            "{:.0}{limit} s · {} runs · {}/s · {} of {} edges · {} in corpus · {}{ails}",
             elapsed.as_secs_f64(),
             grouped(self.execs()),
             grouped(rate as u64),
             grouped(best(|e| e.edges)),
             grouped(best(|e| e.total_edges)),
             grouped(self.corpus() as u64),
-            self.findings
+            counted(self.findings, "finding")
         )
     }
 
@@ -144,6 +144,11 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 finding`, `2 findings`.
+pub fn counted(number: usize, word: &str) -> String {
+    format!("{} {word}{}", grouped(number as u64), if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +168,6 @@ mod tests {
     #[test]
     fn numbers_are_grouped() {
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 2000].map(|n| counted(n, "run")), ["0 runs", "1 run", "2,000 runs"]);
     }
 }

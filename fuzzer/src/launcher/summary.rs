@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hitmap_observers::snapshot::Snapshot;
 
-use super::screen::{Screen, grouped};
+use super::screen::{Screen, counted, grouped};
 use crate::error::Failure;
 use crate::finding::save::all;
 use crate::settings::Settings;
@@ -24,15 +24,15 @@ pub fn print(
     let findings = all(&path).map_err(Failure::file("cannot read", &path))?;
     let (hits, total) = (coverage.hits(), coverage.total());
     println!(
-        "\n{} after {:.0} s: {} runs in all, {} of {} edges ({:.1} %), {} inputs in the corpus, {} findings",
+        "\n{} after {:.0} s: {} runs in all, {} of {} edges ({:.1} %), {} in the corpus, {}",
         if interrupted { "Stopped" } else { "Done" },
         elapsed.as_secs_f64(),
         grouped(screen.execs()),
         grouped(hits),
         grouped(total),
         100.0 * hits as f64 / total.max(1) as f64,
-        grouped(screen.corpus() as u64),
-        findings.len()
+        counted(screen.corpus(), "input"),
+        counted(findings.len(), "finding")
     );
     for finding in &findings {
         let mark = if finding.reproduces { "" } else { " (did not come back in a fresh process)" };

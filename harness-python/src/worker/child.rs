@@ -155,6 +155,8 @@ impl Child {
         self.runs += ran as u64;
         if self.runs >= self.weigh_at {
             self.weigh_at = self.runs * 2;
+            // Cycles that wait for the collector are not kept by anybody.
+            outcome::collect_all_garbage(py)?;
             self.batch.write_weight(weight::now(py, self.runs));
             self.judge.discard();
         }

@@ -195,6 +195,14 @@ pub fn collect_garbage(py: Python<'_>) -> PyResult<bool> {
     Ok(true)
 }
 
+/// Collects what no reference leads to any more, however little it is.
+///
+/// # Errors
+/// What Python raises.
+pub fn collect_all_garbage(py: Python<'_>) -> PyResult<()> {
+    py.import(intern!(py, "gc"))?.call_method0(intern!(py, "collect")).map(drop)
+}
+
 /// The exception as Python code sees it, its traceback attached: before 3.12 the interpreter keeps the
 /// two apart until an `except` joins them.
 pub fn whole<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
