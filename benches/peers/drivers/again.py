@@ -12,12 +12,19 @@ command = sys.argv[split + 1 :]
 [at] = [at for at, word in enumerate(command) if word.startswith("-seed=")]
 seed = int(command[at].removeprefix("-seed="))
 process = None
+# Seconds that the last one has to end in; all that it kept is on the disk by then.
+PATIENCE = 5
 
 
 def end(*_: object) -> None:
     if process:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            # One that is told so in the middle of a crash can wait for itself.
+            process.kill()
+            process.wait()
     sys.exit(0)
 
 
