@@ -11,7 +11,12 @@ TOUCHED, RUNS = 2000, 5000
 
 
 # As `benches/observers` names them, in the order of the table; the others are divided by the last.
-WAYS = [Way("hitmap by journal", "journal"), Way("hitmap by sweep", "sweep"), Way("LibAFL's own", "stock")]
+WAYS = [
+    Way("hitmap, guards", "journal"),
+    Way("hitmap, inline counters", "counters"),
+    Way("hitmap, inline counters and flags", "flags"),
+    Way("LibAFL's own", "stock"),
+]
 
 
 class Observers(Row):

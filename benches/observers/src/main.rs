@@ -1,13 +1,14 @@
 //! What reading a map costs in LibAFL's loop, per run.
 //!
-//! `hitmap-bench-observers stock|journal|sweep EDGES TOUCHED RUNS` prints the median, in nanoseconds,
+//! `hitmap-bench-observers stock|journal|flags|counters EDGES TOUCHED RUNS` prints the median, in nanoseconds,
 //! of what a run costs that is not the target's: LibAFL's `evaluate_input`, from the reset of the map to
-//! the verdict that nothing is new, less the time in which the "target" touches its edges. All three ways look at
+//! the verdict that nothing is new, less the time in which the "target" touches its edges. All ways look at
 //! the same edges of the same kind of memory, in the steady state, where everything is known.
 //!
 //! - `stock`: `HitcountsMapObserver` over `StdMapObserver`, and `MaxMapFeedback`;
 //! - `journal`: hitmap's observer and feedback over a library with guards;
-//! - `sweep`: the same over one with inline counters and flags.
+//! - `flags`: the same over one with inline counters and flags, which is swept;
+//! - `counters`: over one with inline counters alone, swept too.
 
 mod target;
 
@@ -52,14 +53,17 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[String]) -> Result<u64, Box<dyn Error>> {
     let [way, edges, touched, runs] = arguments else {
-        return Err("give stock, journal or sweep, then how many edges, how many touched, how many runs".into());
+        return Err(
+            "give stock, journal, flags or counters, then how many edges, how many touched, how many runs".into()
+        );
     };
     let (edges, touched, runs) = (edges.parse()?, touched.parse()?, runs.parse()?);
     let map = LiveMap::of_children(edges)?;
     let kind = match way.as_str() {
-        "sweep" => COUNTERS | FLAGS,
+        "flags" => COUNTERS | FLAGS,
+        "counters" => COUNTERS,
         "journal" | "stock" => GUARDS,
-        other => return Err(format!("{other} is neither stock, journal nor sweep").into()),
+        other => return Err(format!("{other} is neither stock, journal, flags nor counters").into()),
     };
     let target = Target::new(&map, kind, edges, touched)?;
     if way == "stock" {

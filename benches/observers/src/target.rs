@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hitmap_observers::LiveMap;
 use hitmap_wire::control::{NamedMap, parse_map_variable};
 use hitmap_wire::identity::Identity;
-use hitmap_wire::modules::{self, GUARDS, Module};
+use hitmap_wire::modules::{self, FLAGS, GUARDS, Module};
 use hitmap_wire::region::Region;
 use libafl::executors::{Executor, ExitKind};
 use libafl::inputs::BytesInput;
@@ -33,7 +33,7 @@ pub fn spent() -> Duration {
 /// It.
 pub struct Target {
     region: Region,
-    journalled: bool,
+    kind: u32,
     sets: Vec<Vec<(u32, u8)>>,
     turn: usize,
 }
@@ -50,7 +50,7 @@ impl Target {
         let base = modules::register(&region, &module).map_err(|refusal| refusal.to_string())?;
         let mut random = Random(7);
         let sets = (0..SETS).map(|_| set(&mut random, base, edges, touched)).collect();
-        Ok(Target { region, journalled: kind == GUARDS, sets, turn: 0 })
+        Ok(Target { region, kind, sets, turn: 0 })
     }
 
     fn touch(&mut self) {
@@ -60,11 +60,11 @@ impl Target {
             // while the target runs. Volatile, because it stands for code that the compiler cannot see.
             unsafe {
                 let counter = counters.add(*edge as usize);
-                if self.journalled && counter.read_volatile() == 0 {
+                if self.kind == GUARDS && counter.read_volatile() == 0 {
                     self.region.push_journal(*edge);
                 }
                 counter.write_volatile(counter.read_volatile().wrapping_add(*times));
-                if !self.journalled {
+                if self.kind & FLAGS != 0 {
                     flags.add(*edge as usize).write_volatile(1);
                 }
             }

@@ -98,7 +98,8 @@ impl EdgeObserver {
         if source.running() {
             source.plan.drain_running(map.region(), |_, _| {});
         } else {
-            source.plan.drain_blocks(map.region(), |_, _| {}, |_| {});
+            source.plan.drain_blocks(map.region(), self.run.parts().0, |_| {});
+            self.run.clear();
         }
         Ok(())
     }
@@ -119,8 +120,7 @@ impl EdgeObserver {
         if source.running() {
             source.plan.drain_running(map.region(), |edge, class| hits.push((edge, class)));
         } else {
-            let block = |first, classes: &[Class; _]| blocks.push((first, *classes));
-            source.plan.drain_blocks(map.region(), block, |some| hits.extend_from_slice(some));
+            source.plan.drain_blocks(map.region(), blocks, |some| hits.extend_from_slice(some));
         }
         if let Some(functions) = &source.functions {
             let folded = functions.fold(self.run.hits().collect());

@@ -7,7 +7,7 @@
 use std::cell::{OnceCell, RefCell};
 
 use hitmap_wire::class::Class;
-use hitmap_wire::sweep::BLOCK;
+use hitmap_wire::sweep::{BLOCK, Blocks};
 
 use crate::history::History;
 use crate::observer::Hit;
@@ -16,7 +16,7 @@ use crate::observer::Hit;
 #[derive(Debug, Default)]
 pub struct Run {
     hits: Vec<Hit>,
-    blocks: Vec<(u32, [Class; BLOCK])>,
+    blocks: Blocks,
     /// One byte an edge of the map, once somebody asked.
     dense: OnceCell<Vec<Class>>,
     /// The plane of an earlier run, all zero.
@@ -37,7 +37,7 @@ impl Run {
     pub(super) fn clear(&mut self) {
         if let Some(mut dense) = self.dense.take() {
             self.hits.iter().for_each(|(edge, _)| dense[*edge as usize] = 0);
-            self.blocks.iter().for_each(|(first, _)| dense[*first as usize..][..BLOCK].fill(0));
+            self.blocks.iter().for_each(|(first, _)| dense[first as usize..][..BLOCK].fill(0));
             self.spare.replace(dense);
         }
         self.hits.clear();
@@ -51,7 +51,7 @@ impl Run {
     }
 
     /// Where a reader of the map puts blocks and single edges, all of which must lie in the map.
-    pub(super) fn parts(&mut self) -> (&mut Vec<(u32, [Class; BLOCK])>, &mut Vec<Hit>) {
+    pub(super) fn parts(&mut self) -> (&mut Blocks, &mut Vec<Hit>) {
         (&mut self.blocks, &mut self.hits)
     }
 
@@ -85,7 +85,7 @@ impl Run {
             let mut dense = self.spare.take();
             dense.resize(self.len.max(dense.len()), 0);
             self.hits.iter().for_each(|(edge, class)| dense[*edge as usize] = *class);
-            self.blocks.iter().for_each(|(first, block)| dense[*first as usize..][..BLOCK].copy_from_slice(block));
+            self.blocks.iter().for_each(|(first, block)| dense[first as usize..][..BLOCK].copy_from_slice(block));
             dense
         });
         &dense[..self.len]
@@ -112,19 +112,9 @@ impl Run {
     #[inline]
     pub fn is_novel(&self, history: &History) -> bool {
         let known = history.classes();
-        let in_block = |(first, classes): &(u32, [Class; BLOCK])| {
-            let known = known.get(*first as usize..).and_then(<[Class]>::first_chunk);
-            known.is_some_and(|known| any_above(classes, known))
-        };
         let alone = |(edge, class): &Hit| known.get(*edge as usize).is_some_and(|known| class > known);
-        self.hits.iter().any(alone) || self.blocks.iter().any(in_block)
+        self.hits.iter().any(alone) || self.blocks.is_any_above(known)
     }
-}
-
-/// Written so that the compiler makes a few vector instructions of it.
-#[inline]
-fn any_above(classes: &[Class; BLOCK], known: &[Class; BLOCK]) -> bool {
-    classes.iter().zip(known).fold(0, |any, (class, known)| any | class.saturating_sub(*known)) != 0
 }
 
 #[cfg(test)]
@@ -140,7 +130,7 @@ mod tests {
         for (first, touched) in blocks {
             let mut classes = [0; BLOCK];
             touched.iter().for_each(|(at, class)| classes[*at] = *class);
-            of_blocks.push((*first, classes));
+            of_blocks.push(*first, classes);
         }
         run
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::PAGE;
 use crate::class::{self, Class};
 pub use crate::lanes::BLOCK;
+pub use crate::lanes::blocks::Blocks;
 use crate::lanes::{self, How, Isa, Stretch};
 use crate::modules::{COUNTERS, FLAGS, GUARDS, IN_PLACE, Module};
 use crate::region::Region;
@@ -122,22 +123,17 @@ impl Plan {
         }
     }
 
-    /// Clears every touched edge. What was swept is told as blocks of [`BLOCK`] edges, by
-    /// `block(first, classes)`; what a journal has by `hits`, a few at a time. Each edge is told once.
+    /// Clears every touched edge. What was swept is added to `blocks`; what a journal has is told by
+    /// `hits`, a few at a time. Each edge is told once.
     ///
     /// # Panics
     /// When the plan was made for a larger region.
     #[inline]
-    pub fn drain_blocks(
-        &self,
-        region: &Region,
-        mut block: impl FnMut(u32, &[Class; BLOCK]),
-        hits: impl FnMut(&[(u32, Class)]),
-    ) {
+    pub fn drain_blocks(&self, region: &Region, blocks: &mut Blocks, hits: impl FnMut(&[(u32, Class)])) {
         assert!(self.capacity <= region.layout().capacity, "a plan reads the region that it was made for");
         for Swept { range, how } in &self.swept {
             // SAFETY: `of` made the range for a region that is no larger than this one.
-            unsafe { sweep_blocks(region, range, *how, &mut block) };
+            unsafe { sweep_blocks(region, range, *how, blocks) };
         }
         if self.guards.is_empty() {
             return;
@@ -148,7 +144,7 @@ impl Plan {
             None => {
                 for range in &self.guards {
                     // SAFETY: as above.
-                    unsafe { sweep_blocks(region, range, How::Counters, &mut block) };
+                    unsafe { sweep_blocks(region, range, How::Counters, blocks) };
                 }
             }
         }
@@ -268,11 +264,11 @@ unsafe fn sweep(
 /// # Safety
 /// `range` is a plan's, of a region no larger than this one.
 #[inline]
-unsafe fn sweep_blocks(region: &Region, range: &Range<u32>, how: How, mut block: impl FnMut(u32, &[Class; BLOCK])) {
+unsafe fn sweep_blocks(region: &Region, range: &Range<u32>, how: How, blocks: &mut Blocks) {
     // SAFETY: the caller's word.
     unsafe {
         let stretch = stretch(region, range, how);
-        lanes::sweep_blocks(Isa::best(), stretch, |i, classes| block(range.start + i as u32, classes));
+        lanes::sweep_blocks(Isa::best(), stretch, range.start, blocks);
     }
 }
 
@@ -444,13 +440,12 @@ pub(crate) mod tests {
                 }
             }
             let plan = Plan::of(&all, one.layout().capacity);
-            let told = std::cell::RefCell::new(Vec::new());
-            let block = |first: u32, classes: &[u8; BLOCK]| {
+            let (mut told, mut blocks) = (Vec::new(), Blocks::default());
+            plan.drain_blocks(&other, &mut blocks, |hits| told.extend_from_slice(hits));
+            for (first, classes) in blocks.iter() {
                 let touched = classes.iter().enumerate().filter(|(_, class)| **class != 0);
-                told.borrow_mut().extend(touched.map(|(i, class)| (first + i as u32, *class)));
-            };
-            plan.drain_blocks(&other, block, |hits| told.borrow_mut().extend_from_slice(hits));
-            let mut told = told.into_inner();
+                told.extend(touched.map(|(i, class)| (first + i as u32, *class)));
+            }
             told.sort_unstable();
             prop_assert_eq!(told, drained(&plan, &one));
             prop_assert_eq!(drained(&plan, &other), vec![]);

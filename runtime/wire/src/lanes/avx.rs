@@ -1,4 +1,4 @@
-//! Lanes for x86-64 with AVX2: two registers. One register of AVX-512 was measured to gain nothing on Zen 5.
+//! Lanes for x86-64 with AVX2: two registers.
 
 // Every `unsafe` block here: SAFETY: the processor has AVX2 and pointers are good for 64 bytes, by the
 // caller's word; loads and stores are the unaligned ones.
@@ -6,7 +6,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, GROUP, Lanes};
+use super::blocks::{GROUP, write_down};
+use super::{BLOCK, Lanes};
 use crate::class::OF_COUNT;
 
 #[derive(Clone, Copy)]
@@ -18,6 +19,11 @@ impl Avx2 {
         Avx2(f(self.0, other.0), f(self.1, other.1))
     }
 }
+
+/// A class is the larger of what the low four bits of a count mean alone,
+pub(super) const LOW: [u8; 16] = classes_of_multiples(1);
+/// and of what the high four do.
+pub(super) const HIGH: [u8; 16] = classes_of_multiples(16);
 
 /// The classes of 0, `step`, 2 `step`, … 15 `step` hits.
 const fn classes_of_multiples(step: usize) -> [u8; 16] {
@@ -82,9 +88,6 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn classes(self) -> Avx2 {
-        // The larger of what the low four bits of a count mean alone, and what the high four do.
-        const LOW: [u8; 16] = classes_of_multiples(1);
-        const HIGH: [u8; 16] = classes_of_multiples(16);
         unsafe {
             let (low, high) = (_mm_loadu_si128(LOW.as_ptr().cast()), _mm_loadu_si128(HIGH.as_ptr().cast()));
             let (low, high) = (_mm256_broadcastsi128_si256(low), _mm256_broadcastsi128_si256(high));
@@ -97,43 +100,54 @@ impl Lanes for Avx2 {
         }
     }
 
-    /// Eight blocks at a time, so that one instruction brings several answers out of the registers: a
-    /// test for each block took a quarter longer.
     #[inline(always)]
-    unsafe fn touched_blocks(at: *const u8) -> u64 {
-        let (mut bits, mut first) = (0, 0);
-        while first < GROUP {
-            unsafe { bits |= (untouched_of_four(at.add(first * BLOCK)) ^ 15) << first };
-            first += 4;
+    unsafe fn list_touched(at: *const u8, first: u32, list: *mut u32) -> usize {
+        let (mut bits, mut i) = (0, 0);
+        while i < GROUP {
+            bits |= unsafe { touched_of_eight(at.add(i * BLOCK)) } << i;
+            i += 8;
         }
-        bits
+        unsafe { write_down(bits, first, list) }
     }
 }
 
-/// 255 in each byte of the words that are 0 in both halves of a block.
+/// A bit for each of eight blocks that is not all zero. Packing makes half as many bytes of two
+/// registers, with saturation, so that what is not zero stays so.
 ///
 /// # Safety
-/// As for [`Lanes`].
+/// All eight must be readable; else as for [`Lanes`].
 #[inline(always)]
-unsafe fn untouched(at: *const u8) -> __m256i {
+unsafe fn touched_of_eight(at: *const u8) -> u64 {
+    unsafe {
+        // Each half of the register has a word for each block.
+        let all = _mm256_packs_epi16(four(at), four(at.add(4 * BLOCK)));
+        let untouched = _mm256_cmpeq_epi16(all, _mm256_setzero_si256());
+        let both = _mm_and_si128(_mm256_castsi256_si128(untouched), _mm256_extracti128_si256::<1>(untouched));
+        u64::from(!_mm_movemask_epi8(_mm_packs_epi16(both, both)) as u8)
+    }
+}
+
+/// # Safety
+/// As for [`touched_of_eight`], for the blocks that it is named for. No closure: that would not be
+/// compiled for the instruction set of its caller.
+#[inline(always)]
+unsafe fn four(at: *const u8) -> __m256i {
+    unsafe { _mm256_packs_epi16(two(at), two(at.add(2 * BLOCK))) }
+}
+
+/// # Safety
+/// As above.
+#[inline(always)]
+unsafe fn two(at: *const u8) -> __m256i {
+    unsafe { _mm256_packs_epi16(one(at), one(at.add(BLOCK))) }
+}
+
+/// # Safety
+/// As above.
+#[inline(always)]
+unsafe fn one(at: *const u8) -> __m256i {
     unsafe {
         let Avx2(low, high) = Avx2::load(at);
-        _mm256_cmpeq_epi64(_mm256_or_si256(low, high), _mm256_setzero_si256())
-    }
-}
-
-/// A bit for each of four blocks that is all zero.
-///
-/// # Safety
-/// All four must be readable; else as for [`Lanes`].
-#[inline(always)]
-unsafe fn untouched_of_four(at: *const u8) -> u64 {
-    unsafe {
-        let first = _mm256_packs_epi32(untouched(at), untouched(at.add(BLOCK)));
-        let last = _mm256_packs_epi32(untouched(at.add(2 * BLOCK)), untouched(at.add(3 * BLOCK)));
-        // Each half of the register now has 32 bits for each of the four blocks.
-        let whole = _mm256_cmpeq_epi32(_mm256_packs_epi16(first, last), _mm256_set1_epi32(-1));
-        let halves = _mm256_movemask_ps(_mm256_castsi256_ps(whole)) as u64;
-        halves & (halves >> 4) & 15
+        _mm256_or_si256(low, high)
     }
 }

@@ -1,7 +1,8 @@
 //! Plain words are the only lanes here, for now.
 
+use super::blocks::{self, Blocks};
 use super::words::Words;
-use super::{BLOCK, Stretch, pass, pass_blocks};
+use super::{Stretch, pass};
 use crate::class::Class;
 
 /// A kind of lanes that the processor has.
@@ -31,13 +32,20 @@ impl Isa {
         unsafe { pass::<Words>(stretch, hit) }
     }
 
-    /// [`super::pass_blocks`] with these lanes.
+    /// [`blocks::pass`] with these lanes.
     ///
     /// # Safety
     /// As for [`super::sweep_blocks`].
     #[inline]
-    pub unsafe fn pass_blocks(self, stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
+    pub unsafe fn pass_blocks(self, stretch: Stretch, base: u32, out: &mut Blocks) {
         // SAFETY: the caller's word.
-        unsafe { pass_blocks::<Words>(stretch, block) }
+        unsafe { blocks::pass::<Words>(stretch, base, out) }
+    }
+
+    /// [`blocks::is_any_above`] with these lanes.
+    #[inline]
+    pub fn is_any_above(self, blocks: &Blocks, known: &[Class]) -> bool {
+        // SAFETY: words need nothing of the processor.
+        unsafe { blocks::is_any_above::<Words>(blocks, known) }
     }
 }

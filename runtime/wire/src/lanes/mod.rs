@@ -5,10 +5,13 @@
 //! written once, over [`Lanes`], and compiled for every instruction set that [`Isa`] knows. Knows
 //! nothing of libraries, hit classes or the history.
 
+pub(crate) mod blocks;
 mod words;
 
 #[cfg(target_arch = "x86_64")]
 mod avx;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 #[cfg_attr(target_arch = "x86_64", path = "isa_x86_64.rs")]
 #[cfg_attr(not(target_arch = "x86_64"), path = "isa_any.rs")]
@@ -16,7 +19,7 @@ mod isa;
 
 pub(crate) use isa::Isa;
 
-use crate::class::Class;
+use blocks::Blocks;
 
 /// Edges that are looked at together: a cache line of each plane.
 pub const BLOCK: usize = 64;
@@ -58,16 +61,16 @@ pub(crate) unsafe fn sweep(isa: Isa, stretch: Stretch, hit: impl FnMut(usize, u8
     unsafe { isa.pass(stretch, hit) }
 }
 
-/// Clears the stretch, and calls `block(i, classes)`, in rising order, for every block of which an edge
-/// was touched; `i` is its first edge. Limits are not looked at.
+/// Clears the stretch, and adds every block of which an edge was touched to `out`; the first edge of
+/// the stretch is `base`. Limits are not looked at.
 ///
 /// # Safety
-/// As for [`sweep`]; `block` changes no byte of the planes.
+/// As for [`sweep`], as far as it speaks of planes.
 #[inline]
-pub(crate) unsafe fn sweep_blocks(isa: Isa, stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
+pub(crate) unsafe fn sweep_blocks(isa: Isa, stretch: Stretch, base: u32, out: &mut Blocks) {
     debug_assert!(stretch.counters.addr().abs_diff(stretch.flags.addr()) >= stretch.len.next_multiple_of(BLOCK));
     // SAFETY: the caller's word.
-    unsafe { isa.pass_blocks(stretch, block) }
+    unsafe { isa.pass_blocks(stretch, base, out) }
 }
 
 /// 64 bytes, one for every edge of a block.
@@ -90,8 +93,9 @@ trait Lanes: Copy {
     unsafe fn or(self, other: Self) -> Self;
     /// Counts as hit classes: [`crate::class::of_count`] of every byte.
     unsafe fn classes(self) -> Self;
-    /// [`touched_blocks`] of a whole [`GROUP`].
-    unsafe fn touched_blocks(at: *const u8) -> u64;
+    /// Lists which of a [`blocks::GROUP`] are not all zero, counted from `first`, and gives how many they
+    /// are. All must be readable, and `list` have room for as many.
+    unsafe fn list_touched(at: *const u8, first: u32, list: *mut u32) -> usize;
 }
 
 /// The pass. Always inlined, so that a function for one instruction set becomes a whole loop of it.
@@ -100,109 +104,28 @@ trait Lanes: Copy {
 /// As for [`sweep`] and [`Lanes`].
 #[inline(always)]
 unsafe fn pass<L: Lanes>(stretch: Stretch, hit: impl FnMut(usize, u8)) {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller's word. A loop for each, as the compiler sees what it does for one.
     unsafe {
         match stretch.how {
-            How::Both => walk(stretch, |counters, flags, inside| take_both::<L>(counters, flags, inside), hit),
-            How::Counters => walk(stretch, |counters, _, inside| take_plane::<L>(counters, inside), hit),
-            How::Flags => walk(stretch, |_, flags, inside| take_flags::<L>(flags, inside), hit),
+            How::Both => walk::<L>(Stretch { how: How::Both, ..stretch }, stretch.flags, hit),
+            How::Counters => walk::<L>(Stretch { how: How::Counters, ..stretch }, stretch.counters, hit),
+            How::Flags => walk::<L>(Stretch { how: How::Flags, ..stretch }, stretch.flags, hit),
         }
     }
 }
 
-/// The pass that tells whole blocks.
-///
 /// # Safety
-/// As for [`sweep_blocks`] and [`Lanes`].
+/// As for [`pass`]; `lead` is one of the planes.
 #[inline(always)]
-unsafe fn pass_blocks<L: Lanes>(stretch: Stretch, block: impl FnMut(usize, &[Class; BLOCK])) {
-    let Stretch { counters, flags, .. } = stretch;
-    // SAFETY: the caller's word.
-    unsafe {
-        match stretch.how {
-            How::Both => {
-                let take = |counters, flags, inside| take_both::<L>(counters, flags, inside);
-                walk_blocks(stretch, flags, take, block)
-            }
-            How::Counters => {
-                walk_blocks(stretch, counters, |counters, _, inside| take_plane::<L>(counters, inside), block)
-            }
-            How::Flags => walk_blocks(stretch, flags, |_, flags, inside| take_flags::<L>(flags, inside), block),
-        }
-    }
-}
-
-/// Looks at 64 blocks of the plane `lead` before it takes the touched ones: which of them are is chance,
-/// and a branch on chance for each costs more than the look (1 Mi edges, 1,000 touched blocks).
-///
-/// # Safety
-/// As for [`pass_blocks`]; `take` touches no more than a block behind its pointers, and `lead` is one of
-/// the planes.
-#[inline(always)]
-unsafe fn walk_blocks<L: Lanes>(
-    stretch: Stretch,
-    lead: *mut u8,
-    take: impl Fn(*mut u8, *mut u8, usize) -> Option<L>,
-    mut block: impl FnMut(usize, &[Class; BLOCK]),
-) {
-    let Stretch { counters, flags, len, .. } = stretch;
-    let blocks = len.div_ceil(BLOCK);
-    for first in (0..blocks).step_by(GROUP) {
-        // SAFETY: blocks below `blocks` lie within the planes; the array holds a block.
-        unsafe {
-            let mut touched = match blocks - first {
-                GROUP.. => L::touched_blocks(lead.add(first * BLOCK)),
-                few => touched_blocks::<L>(lead.add(first * BLOCK), few),
-            };
-            while touched != 0 {
-                let at = (first + touched.trailing_zeros() as usize) * BLOCK;
-                touched &= touched - 1;
-                let inside = (len - at).min(BLOCK);
-                let Some(counts) = take(counters.add(at), flags.add(at), inside) else { continue };
-                if counts.is_zero() {
-                    continue;
-                }
-                let mut classes = [0; BLOCK];
-                counts.classes().store(classes.as_mut_ptr());
-                block(at, &classes);
-            }
-        }
-    }
-}
-
-/// Blocks that are looked at before any is taken: one bit of a word each.
-const GROUP: usize = 64;
-
-/// A bit for each of the first `blocks` blocks, at most [`GROUP`], that is not all zero.
-///
-/// # Safety
-/// All of them must be readable; else as for [`Lanes`].
-#[inline(always)]
-unsafe fn touched_blocks<L: Lanes>(at: *const u8, blocks: usize) -> u64 {
-    // A loop and no closure: that would not be compiled for the instruction set of its caller.
-    let (mut bits, mut i) = (0, 0);
-    while i < blocks {
-        // SAFETY: the caller's word.
-        bits |= unsafe { u64::from(!L::load(at.add(i * BLOCK)).is_zero()) << i };
-        i += 1;
-    }
-    bits
-}
-
-/// # Safety
-/// As for [`pass`]; `take` touches no more than a block behind its pointers.
-#[inline(always)]
-unsafe fn walk<L: Lanes>(
-    stretch: Stretch,
-    take: impl Fn(*mut u8, *mut u8, usize) -> Option<L>,
-    mut hit: impl FnMut(usize, u8),
-) {
-    let Stretch { counters, flags, limits, len, .. } = stretch;
+unsafe fn walk<L: Lanes>(stretch: Stretch, lead: *const u8, mut hit: impl FnMut(usize, u8)) {
+    let Stretch { counters, flags, limits, len, how } = stretch;
     for first in (0..len).step_by(BLOCK) {
         // SAFETY: `first` is a multiple of BLOCK below `len`, so the block lies within the planes.
         let above = unsafe {
-            let inside = (len - first).min(BLOCK);
-            let Some(counts) = take(counters.add(first), flags.add(first), inside) else { continue };
+            if L::load(lead.add(first)).is_zero() {
+                continue;
+            }
+            let counts = take::<L>(how, counters.add(first), flags.add(first), (len - first).min(BLOCK));
             match limits {
                 Some(limits) => counts.above(L::load(limits.add(first))),
                 None => counts,
@@ -226,55 +149,63 @@ unsafe fn walk<L: Lanes>(
     }
 }
 
-/// Takes the counts of the first `inside` edges out of a block; `None` when nothing was touched.
+/// Takes the counts of the first `inside` edges out of a block.
 ///
+/// # Safety
+/// As for [`pass`]; the pointers are to a block of each plane, of which only those that `how` speaks of
+/// are looked at.
+#[inline(always)]
+unsafe fn take<L: Lanes>(how: How, counters: *mut u8, flags: *mut u8, inside: usize) -> L {
+    // SAFETY: the caller's word.
+    unsafe {
+        match how {
+            How::Both => take_both(counters, flags, inside),
+            How::Counters => take_plane(counters, inside),
+            How::Flags => take_flags(flags, inside),
+        }
+    }
+}
+
 /// Threads of the target may write at the same time. Bytes are plain data: a write that races with
 /// the clear is seen now, in the next run, or lost with its block. Instrumented code counts first
 /// and sets the flag second, so counters are cleared first: the other way round, a hit between the
 /// two would leave a flag without a count, which reads as a counter that wrapped.
 ///
 /// # Safety
-/// As for [`walk`].
+/// As for [`take`].
 #[inline(always)]
-unsafe fn take_both<L: Lanes>(counters: *mut u8, flags: *mut u8, inside: usize) -> Option<L> {
+unsafe fn take_both<L: Lanes>(counters: *mut u8, flags: *mut u8, inside: usize) -> L {
     // SAFETY: the caller's word.
     unsafe {
         let ran = L::load(flags);
-        if ran.is_zero() {
-            return None;
-        }
         let touched = ran.touched().and(only(inside));
         let counts = L::load(counters);
         counts.without(touched).store(counters);
         ran.without(touched).store(flags);
         let wrapped = touched.without(counts.touched());
-        Some(counts.and(touched).or(wrapped))
+        counts.and(touched).or(wrapped)
     }
 }
 
 /// # Safety
-/// As for [`walk`].
+/// As for [`take`].
 #[inline(always)]
-unsafe fn take_plane<L: Lanes>(plane: *mut u8, inside: usize) -> Option<L> {
+unsafe fn take_plane<L: Lanes>(plane: *mut u8, inside: usize) -> L {
     // SAFETY: the caller's word.
     unsafe {
-        let bytes = L::load(plane);
-        if bytes.is_zero() {
-            return None;
-        }
-        let ours = only(inside);
+        let (bytes, ours) = (L::load(plane), only(inside));
         bytes.without(ours).store(plane);
-        Some(bytes.and(ours))
+        bytes.and(ours)
     }
 }
 
 /// # Safety
-/// As for [`walk`].
+/// As for [`take`].
 #[inline(always)]
-unsafe fn take_flags<L: Lanes>(flags: *mut u8, inside: usize) -> Option<L> {
+unsafe fn take_flags<L: Lanes>(flags: *mut u8, inside: usize) -> L {
     const ONCE: [u8; BLOCK] = [1; BLOCK];
     // SAFETY: the caller's word; the array holds a block.
-    unsafe { Some(take_plane::<L>(flags, inside)?.touched().and(L::load(ONCE.as_ptr()))) }
+    unsafe { take_plane::<L>(flags, inside).touched().and(L::load(ONCE.as_ptr())) }
 }
 
 /// 255 for each of the first `edges` edges of a block.
@@ -366,12 +297,13 @@ mod tests {
     fn swept_by_blocks(isa: Isa, counters: &[u8], flags: &[u8], len: usize, how: How) -> Seen {
         let mut seen = Seen { counters: counters.to_vec(), flags: flags.to_vec(), hits: Vec::new() };
         let (counters, flags) = (seen.counters.as_mut_ptr(), seen.flags.as_mut_ptr());
-        // SAFETY: all planes have PLANE bytes, and the tests' stretches are no longer.
-        unsafe {
-            sweep_blocks(isa, Stretch { counters, flags, limits: None, len, how }, |first, classes| {
-                assert_ne!(classes, &[0; BLOCK], "an untouched block is not told");
-                seen.hits.extend(classes.iter().enumerate().filter(|(_, c)| **c != 0).map(|(i, c)| (first + i, *c)));
-            });
+        let mut told = Blocks::default();
+        // SAFETY: the planes have `len` bytes and more, up to a whole block.
+        unsafe { sweep_blocks(isa, Stretch { counters, flags, limits: None, len, how }, 0, &mut told) };
+        for (first, classes) in told.iter() {
+            assert_ne!(classes, &[0; BLOCK], "an untouched block is not told");
+            let touched = classes.iter().enumerate().filter(|(_, class)| **class != 0);
+            seen.hits.extend(touched.map(|(i, class)| (first as usize + i, *class)));
         }
         seen
     }
@@ -382,14 +314,34 @@ mod tests {
             counters in plane(), flags in plane(), len in 0..=PLANE,
             how in prop::sample::select(vec![How::Both, How::Counters, How::Flags]), far: bool,
         ) {
-            // A stretch of more than one group, of which the planes fill either end.
-            let space = vec![0; if far { GROUP * BLOCK } else { 0 }];
+            // A stretch of more than one step, of which the planes fill the end.
+            let space = vec![0; if far { blocks::STEP * BLOCK } else { 0 }];
             let (counters, flags) = ([&space[..], &counters].concat(), [&space[..], &flags].concat());
             let len = space.len() + len;
             let mut expect = naive(&counters, &flags, None, len, how);
             expect.hits.iter_mut().for_each(|(_, count)| *count = crate::class::of_count(*count));
             for isa in Isa::all() {
                 prop_assert_eq!(&swept_by_blocks(isa, &counters, &flags, len, how), &expect, "{:?}", isa);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_isa_finds_what_is_above(
+            classes in plane(), known in plane(), spare in 0..BLOCK, firsts in prop::collection::vec(0..=PLANE, 0..4),
+        ) {
+            let known = &known[..PLANE - spare];
+            let mut blocks = Blocks::default();
+            for (first, classes) in firsts.iter().zip(classes.as_chunks().0) {
+                blocks.push(*first as u32, *classes);
+            }
+            let expect = blocks.iter().any(|(first, classes)| match known.get(first as usize..first as usize + BLOCK) {
+                Some(known) => classes.iter().zip(known).any(|(class, known)| class > known),
+                None => false,
+            });
+            for isa in Isa::all() {
+                prop_assert_eq!(isa.is_any_above(&blocks, known), expect, "{:?}", isa);
             }
         }
     }

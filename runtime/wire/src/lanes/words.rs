@@ -1,7 +1,8 @@
 //! Lanes for every processor: eight words of eight bytes, with the usual tricks to compute on the
 //! bytes of a word (Hacker's Delight, chapter 6-1: "Find First 0-Byte").
 
-use super::{GROUP, Lanes, touched_blocks};
+use super::Lanes;
+use super::blocks::{GROUP, touched_blocks, write_down};
 use crate::class;
 
 const HIGH: u64 = 0x80 * (u64::MAX / 255);
@@ -78,8 +79,8 @@ impl Lanes for Words {
     }
 
     #[inline(always)]
-    unsafe fn touched_blocks(at: *const u8) -> u64 {
+    unsafe fn list_touched(at: *const u8, first: u32, list: *mut u32) -> usize {
         // SAFETY: the caller's word.
-        unsafe { touched_blocks::<Words>(at, GROUP) }
+        unsafe { write_down(touched_blocks::<Words>(at, GROUP), first, list) }
     }
 }
