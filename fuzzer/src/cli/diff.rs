@@ -23,7 +23,7 @@ A campaign folder stands for its coverage.hitmap. Libraries are compared build b
 is 0 whether they differ or not.")]
 pub struct Typed {
     /// Two or three snapshots, or campaign folders
-    #[arg(required = true, num_args = 2..=3, value_name = "A B [C]")]
+    #[arg(required = true, num_args = 2..=3, value_name = "SNAPSHOT")]
     inputs: Vec<PathBuf>,
     /// What has a line of its own; functions and edges only where the snapshots differ
     #[arg(long, value_enum, default_value = "module")]

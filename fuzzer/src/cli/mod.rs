@@ -54,7 +54,7 @@ enum Verb {
     Bench(bench::Typed),
     /// Make one snapshot of many: the edges of any of them.
     Merge(merge::Typed),
-    /// Compare two snapshots: edges that only one has, and those of both.
+    /// Compare two or three snapshots: edges that only one has, and those of several.
     Diff(diff::Typed),
     /// Show what a snapshot or a campaign covers, library by library.
     Show(show::Typed),

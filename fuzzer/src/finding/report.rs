@@ -243,11 +243,23 @@ fn is_interpreter(frame: &Frame) -> bool {
     name.starts_with("libpython") || name.starts_with("python3") || name == "python"
 }
 
-/// What a sanitizer found, as its summary has it: `AddressSanitizer: heap-use-after-free`.
+/// What a sanitizer found, as its summary has it: `AddressSanitizer: heap-use-after-free`. To
+/// UndefinedBehaviorSanitizer all is `undefined-behavior`; the line above says what it is, with the
+/// values of this run, which are left out.
 fn summary(log: &str) -> Option<String> {
-    let (_, line) = log.split_once("SUMMARY: ")?;
+    let (before, line) = log.split_once("SUMMARY: ")?;
     let mut words = line.split_whitespace();
-    Some(format!("{} {}", words.next()?, words.next()?))
+    let (tool, kind) = (words.next()?, words.next()?);
+    let error = before.rsplit_once("runtime error: ").filter(|_| kind == "undefined-behavior");
+    let said = error.and_then(|(_, said)| said.lines().next()?.split(':').next());
+    let what = said.map_or_else(
+        || kind.to_string(),
+        |said| {
+            let lasting = said.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+            lasting.collect::<Vec<_>>().join(" ")
+        },
+    );
+    Some(format!("{tool} {what}"))
 }
 
 /// What the target said as it died: an assertion, an uncaught C++ exception, a sanitizer's summary.
@@ -390,6 +402,28 @@ mod tests {
         let overflow = Evidence { log: log.replace("heap-use-after-free", "heap-buffer-overflow"), ..evidence };
         let other = describe(&overflow, &mut Symbolizer::default(), &[]);
         assert_ne!(other.report.signature, described.report.signature);
+    }
+
+    #[test]
+    fn undefined_behaviour_is_named_without_this_runs_values() {
+        for (said, name) in [
+            (
+                "signed integer overflow: 2147483520 + 128 cannot be represented in type 'int'",
+                "signed integer overflow",
+            ),
+            ("index 7 out of bounds for type 'int[4]'", "index out of bounds for type"),
+            (
+                "load of misaligned address 0x7ffd for type 'int', which requires 4 byte alignment",
+                "load of misaligned address for type 'int', which requires byte alignment",
+            ),
+        ] {
+            let log = format!(
+                "a.cpp:3:9: runtime error: {said}\nSUMMARY: UndefinedBehaviorSanitizer: undefined-behavior a.cpp:3:9\n"
+            );
+            assert_eq!(summary(&log), Some(format!("UndefinedBehaviorSanitizer: {name}")));
+        }
+        let bare = "SUMMARY: UndefinedBehaviorSanitizer: undefined-behavior a.cpp:3:9\n";
+        assert_eq!(summary(bare).as_deref(), Some("UndefinedBehaviorSanitizer: undefined-behavior"));
     }
 
     #[test]

@@ -157,7 +157,8 @@ def test_a_library_with_a_sanitizer_is_loaded_into_python(tmp_path, compilers, v
     (tmp_path / "a.c").write_text("#include <stdlib.h>\nint at(int i, int n) { int *p = malloc(4); *p = n + 1; "
                                   "int v = p[i]; free(p); return v; }\n")
     cc, _ = compilers(f"--hitmap-variant={variant}")
-    done = run(cc, "-shared", "a.c", "-o", "a.so", folder=tmp_path)
+    # Python's own flags have -fwrapv, and setuptools hands them on.
+    done = run(cc, "-fwrapv", "-shared", "a.c", "-o", "a.so", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     preload = toolchain.sanitizer_library(toolchain.find(), variants.SANITIZERS[variant].library)
     built = library(tmp_path / "a.so")
