@@ -16,6 +16,7 @@ pub mod rand;
 pub mod scheduler;
 pub mod seeds;
 pub mod session;
+pub mod shape;
 pub mod spent;
 pub mod stage;
 pub mod trim;
