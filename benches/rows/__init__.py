@@ -6,6 +6,7 @@ from peers.peer import Peer
 from rows.bugs import Bug
 from rows.cost import Cost
 from rows.coverage import Coverage
+from rows.engine import ENGINE
 from rows.isolated import ISOLATED
 from rows.maps import MAPS
 from rows.observers import OBSERVERS
@@ -51,6 +52,7 @@ def rows() -> list[Row]:
         *MAPS,
         *ISOLATED,
         *OBSERVERS,
+        *ENGINE,
     ]
 
 

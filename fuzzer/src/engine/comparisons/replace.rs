@@ -8,7 +8,8 @@
 //! Not LibAFL's `AflppRedQueen`: it wants AFL++'s log, 60 operands at each of 65,536 ids with bit
 //! fields of its own (48 MiB to reset and to walk), and gives whole inputs, where these are differences
 //! of a few bytes that can wait for the next visit. Nor `I2SRandReplace`, which draws a compare and a
-//! place: of six nested compares it tries the one that matters as seldom as all others.
+//! place: of six nested compares it tries the one that matters as seldom as all others (the row
+//! `engine-replace` of `benches/`).
 
 use std::collections::{HashMap, HashSet};
 
