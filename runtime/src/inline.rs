@@ -12,15 +12,20 @@ use hitmap_wire::PAGE;
 /// from then on both addresses are the same memory. What stood in `section` is gone. False when the
 /// system refuses; then nothing has changed.
 ///
+/// Both may begin within a page, at the same place of it: flags do. What precedes them in the
+/// plane's page belongs to the module before, and comes along.
+///
 /// `mremap(2)` with an old size of 0 makes a second mapping of shared pages, so no file descriptor
 /// has to be kept open in a process that may close what it likes.
 ///
 /// # Safety
-/// Both addresses must be page-aligned; the pages that `len` covers at `section` must hold nothing
-/// but counters, and those at `plane` must be a module's range of a shared region.
+/// Both addresses must have the same place in a page; the pages that `len` covers at `section` must
+/// hold nothing but counters, and those at `plane` must be a module's range of a shared region.
 pub unsafe fn map_over(section: *mut u8, plane: *mut u8, len: usize) -> bool {
-    let len = len.next_multiple_of(PAGE);
-    debug_assert!((section as usize).is_multiple_of(PAGE) && (plane as usize).is_multiple_of(PAGE));
+    let within = section as usize % PAGE;
+    debug_assert!(plane as usize % PAGE == within);
+    let (section, plane) = (section.wrapping_sub(within), plane.wrapping_sub(within));
+    let len = (within + len).next_multiple_of(PAGE);
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
     // SAFETY: the caller's word: only counters are replaced.
     let got = unsafe { libc::mremap(plane.cast(), 0, len, flags, section.cast::<libc::c_void>()) };

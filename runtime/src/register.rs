@@ -8,6 +8,7 @@
 use hitmap_wire::PAGE;
 use hitmap_wire::identity::{self, Identity, Loaded};
 use hitmap_wire::modules::{self, COUNTERS, FLAGS, GUARDS, IN_PLACE, Module, PC_TABLE};
+use hitmap_wire::region::FLAGS_IN_PAGE;
 
 use crate::control::{self, Control};
 use crate::process::{Live, Process};
@@ -49,7 +50,7 @@ pub struct Arrays {
     pub guards: Span<u32>,
     /// Addresses, two words an edge.
     pub pcs: Span<usize>,
-    /// Whether counters and flags have pages of their own.
+    /// Whether counters and flags have pages of their own, in which they begin where the planes do.
     pub isolated: bool,
     /// The stub's control block; null without one.
     pub control: *mut Control,
@@ -157,15 +158,16 @@ pub unsafe fn join_control(process: &mut Process, control: *mut Control) {
         return;
     }
     let span = |of: &[*mut u8; 3]| Span { start: of[0], stop: of[1] };
-    let own_pages = |of: &[*mut u8; 3]| {
-        (of[0] as usize).is_multiple_of(PAGE) && !of[2].is_null() && (of[2] as usize).is_multiple_of(PAGE)
+    let own_pages = |of: &[*mut u8; 3], within| {
+        let paged = of[0] as usize % PAGE == within && !of[2].is_null() && (of[2] as usize).is_multiple_of(PAGE);
+        paged || of[0] == of[1]
     };
     let arrays = Arrays {
         counters: span(&counters),
         flags: span(&flags),
         guards: Span { start: guards[0], stop: guards[1] },
         pcs: Span { start: pcs[0].cast_mut(), stop: pcs[1].cast_mut() },
-        isolated: own_pages(&counters) && own_pages(&flags),
+        isolated: own_pages(&counters, 0) && own_pages(&flags, FLAGS_IN_PAGE),
         control,
     };
     join(process, arrays);
@@ -341,8 +343,9 @@ fn move_over(part: &mut Part, live: Live) {
         let mut moved = true;
         for (section, plane) in [(part.counters, live.region.counters()), (part.flags, live.region.flags())] {
             if !section.is_null() {
-                // SAFETY: the library said that these pages hold nothing else (isolate.ld), the
-                // base is a page's first edge, and the region is shared.
+                // SAFETY: the library said that these pages hold nothing else (isolate.ld), at
+                // the place in a page that the planes have; the base is a multiple of a page, and
+                // the region is shared.
                 moved &= unsafe { inline::map_over(section, plane.add(base), len) };
             }
         }
@@ -355,8 +358,9 @@ fn move_over(part: &mut Part, live: Live) {
         }
     } else if part.kind & IN_PLACE != 0 {
         say::line(format_args!(
-            "{}: its counters share pages with other data, so they are carried over after each run and lost when it \
-             dies; link it with hitmap-clang, or with the flags that `hitmap flags` prints",
+            "{}: its counters share pages with other data, or were laid out by an older hitmap, so they are carried \
+             over after each run and lost when it dies; link it with hitmap-clang, or with the flags that `hitmap \
+             flags` prints",
             part.module().name()
         ));
     }

@@ -61,7 +61,7 @@ fn move_over(part: &mut Part, live: Live) {
     part.moved = part.kind & IN_PLACE == 0;
     for (section, plane) in sections.into_iter().filter(|(section, _)| !section.is_null()) {
         // SAFETY: the library is loaded, its arrays have `edges` bytes. Those that are not in place
-        // have pages of their own, the base is a page's first edge, and the region is shared.
+        // have pages of their own, laid out as the planes are; the region is shared.
         unsafe {
             if part.kind & IN_PLACE != 0 {
                 // What the parent counted and did not look at yet is not of this run.

@@ -278,6 +278,8 @@ fn check_shared(build: &Build<'_>) {
     let ran = bench.run_with(&all, Some(&shared.variable));
     assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![1, 10], ""));
     assert_eq!(shared.count(4096 + 2), 1);
+    let with_flags = build.coverage[0].contains("inline-bool-flag");
+    assert_eq!(shared.flag(4096 + 2), u8::from(with_flags));
 }
 
 #[test]
@@ -444,6 +446,20 @@ fn a_killed_child_leaves_its_counts_in_the_shared_region() {
         seen.sort_unstable();
         assert_eq!(seen, [(3, 8), (7, 1)]);
     }
+}
+
+#[test]
+fn the_last_flags_of_a_library_and_the_first_of_the_next_lie_on_one_page() {
+    let bench = Bench::new();
+    let shared = Shared::new(100_000, MODE_ENGINE);
+    let large = Build { edges: 4000, ..Build::default() };
+    let (a, b) = (bench.library("a", &large), bench.library("b", &Build::default()));
+    let mut all = vec![with("rt", &runtime()), with("open", &a), with("open", &b)];
+    all.extend(script(["fork", "call 0 3999 1", "call 1 2 1", "call 0 0 1", "kill", "parent"]));
+    assert_eq!(bench.run_with(&all, Some(&shared.variable)).stderr, "");
+    let flags: Vec<u32> = (1..100_000).filter(|edge| shared.flag(*edge) != 0).collect();
+    let counters: Vec<u32> = (1..100_000).filter(|edge| shared.count(*edge) != 0).collect();
+    assert_eq!((&flags[..], &counters[..]), (&[4096, 4096 + 3999, 8192 + 2][..], &[4096, 4096 + 3999, 8192 + 2][..]));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use hitmap_wire::modules::{COUNTERS, FLAGS, GUARDS, IN_PLACE, PC_TABLE};
+use hitmap_wire::region::FLAGS_IN_PAGE;
 use object::{LittleEndian, Object, ObjectSection, ReadRef, read::elf::ElfFile64};
 
 use super::PlacesError;
@@ -47,8 +48,9 @@ fn kind_and_edges<'data, R: ReadRef<'data>>(file: &ElfFile64<'data, LittleEndian
         (Some(_), Some(_), 0) => (COUNTERS | FLAGS, table),
         _ => return None,
     };
-    let is_shared = |section: &_| !<_ as ObjectSection>::address(section).is_multiple_of(PAGE);
-    let in_place = counters.iter().chain(&flags).any(is_shared);
+    let begins_at = |section: &_| <_ as ObjectSection>::address(section) % PAGE;
+    let in_place = counters.as_ref().is_some_and(|section| begins_at(section) != 0)
+        || flags.as_ref().is_some_and(|section| begins_at(section) != FLAGS_IN_PAGE as u64);
     let kind = kind | if table == edges { PC_TABLE } else { 0 } | if in_place { IN_PLACE } else { 0 };
     Some((kind, u32::try_from(edges).ok().filter(|edges| *edges != 0)?))
 }

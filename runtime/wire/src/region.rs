@@ -4,7 +4,7 @@
 //! offset 0            Header                       one page
 //!        4096         ModuleRecord x 1024          1 MiB
 //!        ...          counters, one byte an edge   how often an edge ran (wraps or saturates)
-//!        ...          flags, one byte an edge      whether it ran
+//!        ... + 2048   flags, one byte an edge      whether it ran
 //!        ...          journal, one u32 an edge     edges first touched since the last clear
 //!        ...          comparisons                  what a run compared, when it is asked to tell
 //! ```
@@ -13,6 +13,11 @@
 //! and its pages cost nothing until they are touched. Page 0 of both planes belongs to nobody, so
 //! edge 0 is nowhere; byte 0 of the counters is kept at 255, which makes a guard that has no edge
 //! yet count into nothing and journal nothing.
+//!
+//! The flags begin in the middle of a page. Instrumented code writes an edge's counter and at once
+//! reads its flag; if both stood at the same place of their pages, the processor would take the load
+//! to depend on the store, as it compares the low 12 bits of their addresses. Half a page between
+//! them saved two to five hundredths of the plain build's time on two libraries.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -26,7 +31,9 @@ use crate::modules::ModuleRecord;
 /// What a region starts with.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"hitmap\0R");
 /// The version of this layout. A reader refuses any other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+/// Where in a page the flags of a region begin, and those of each library that can be moved onto it.
+pub const FLAGS_IN_PAGE: usize = PAGE / 2;
 /// How many libraries one process may bring.
 pub const MODULES: usize = 1024;
 /// The default capacity: TVM, the largest known target, has 3.1 million edges.
@@ -96,8 +103,8 @@ impl Layout {
         }
         let capacity = (edges as usize).next_multiple_of(PAGE).max(PAGE) + PAGE;
         let counters = PAGE + MODULES * size_of::<ModuleRecord>();
-        let flags = counters + capacity;
-        let journal = flags + capacity;
+        let flags = counters + capacity + FLAGS_IN_PAGE;
+        let journal = counters + 2 * capacity + PAGE;
         let comparisons = journal + capacity * size_of::<u32>();
         let total = (comparisons + size_of::<comparisons::Log>()).next_multiple_of(PAGE);
         Some(Layout { capacity: capacity as u32, counters, flags, journal, comparisons, total })
@@ -354,6 +361,8 @@ mod tests {
         let layout = Layout::for_edges(10_000).unwrap();
         assert_eq!(layout.capacity, 16_384);
         assert_eq!(layout.counters, 4096 + 1024 * 1024);
+        assert_eq!(layout.flags, layout.counters + 16_384 + 2048);
+        assert_eq!(layout.journal, layout.flags + 16_384 + 2048);
         assert_eq!(layout.comparisons, layout.journal + 4 * 16_384);
         assert_eq!(layout.total, layout.comparisons + 4096 + 64 + 80 * 16_384 + 4032);
         assert_eq!(Layout::for_edges(MAX_EDGES + 1), None);
