@@ -78,8 +78,8 @@ HIDDEN WEAK void __sanitizer_cov_trace_pc_guard(uint32_t *guard) {
   uint8_t count = __atomic_load_n(counter, __ATOMIC_RELAXED);
   if (__builtin_expect(count == 0, 0))
     hitmap_first_touch(counter, edge);
-  else
-    __atomic_store_n(counter, count + (count != 255), __ATOMIC_RELAXED);
+  else if (count != 255) /* No store: the next load of a hot edge would have to wait for it. */
+    __atomic_store_n(counter, count + 1, __ATOMIC_RELAXED);
 }
 
 /* The control block says it all; these only keep the library free of undefined symbols. */
