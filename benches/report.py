@@ -46,7 +46,9 @@ def record(rows: Sequence[Row], figures: Figures, seconds: float | None, rounds:
     """Writes the table, every round's figure and the machine into `results/`."""
     today = datetime.date.today().isoformat()
     path = RESULTS / ("-".join(filter(None, [today, slug(), name])) + ".md")
-    about = "".join(f"- `{row.name}`: {row.about}; {seconds or row.seconds:g} CPU-seconds a campaign\n" for row in rows)
+    about = "".join(
+        f"- `{row.name}`: {row.about}; {seconds or row.seconds:g} CPU-seconds a campaign{row.remark(figures)}\n" for row in rows
+    )
     each = "".join(
         f"- {row.name}, {peer.version()}: {', '.join(map(rounded, figures[row, peer]))}\n"
         for row in rows

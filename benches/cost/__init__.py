@@ -1,5 +1,6 @@
 """What coverage costs while the target runs: the same library built once for each instrumentation.
 
-`builds.py` has the builds, `workloads/` what is run, `standins/` callbacks that cost what those of other tools cost, and
-`timer.c` the program that loads one build and times it. `debian.py` fetches the sources.
+`builds.py` has the builds, `workloads/` what is run, `standins/` callbacks that cost what those of other tools cost,
+`timer.c` is the program that loads one build and times it, `count.py` counts how many edges a call runs over, and
+`debian.py` fetches the sources.
 """

@@ -1,7 +1,7 @@
 """A line of the table for each of its peers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from peers.side import Side
@@ -22,6 +22,10 @@ class Row(ABC):
     @abstractmethod
     def prepare(self) -> None:
         """Builds what the peers need; they are installed."""
+
+    def remark(self, figures: "Mapping[tuple[Row, Side], Sequence[float]]") -> str:
+        """What the record adds to `about`, from all figures of the run."""
+        return ""
 
     @abstractmethod
     def once(self, peer: Side, seconds: float, seed: int, folder: Path) -> float:
