@@ -29,15 +29,15 @@ class Kind:
 
 
 COUNTERS = Kind(
-    "counters", None, "flags say what was hit, 8-bit counters how often within a run; 18 to 30 %% slower than plain",
+    "counters", None, "flags say what was hit, 8-bit counters how often within a run; 3 to 12 %% slower than plain",
     "inline-8bit-counters,inline-bool-flag,pc-table",
 )
 GUARD = Kind(
-    "guard", "--guard", "a call per edge counts and keeps a journal, so that a reset costs what was touched; 2.2 times plain",
+    "guard", "--guard", "a call per edge counts and keeps a journal, so that a reset costs what was touched; 1.8 to 2.2 times plain",
     "trace-pc-guard,pc-table",
 )
 LTO = Kind(
-    "lto", "--lto", "ThinLTO puts the journal's callback in line: hit or not, without counts; 3 to 11 %% slower than plain, "
+    "lto", "--lto", "ThinLTO puts the journal's callback in line: hit or not, without counts; 4 to 10 %% slower than plain, "
     "and for more than 250,000 edges; needs lld",
     "trace-pc-guard,pc-table",
     compile=["-flto=thin"], objects=("hitmap_stub", "hitmap_live"), link=["-flto=thin"], lto=True,
@@ -83,7 +83,7 @@ SANITIZERS = {
                         "-fno-sanitize-recover=undefined"],
                        "ubsan_standalone"),
 }
-FUNCTIONS = "functions alone, not edges; up to 2 %% slower than plain, with --guard up to 21 %%"
+FUNCTIONS = "functions alone, not edges; up to 4 %% slower than plain, with --guard up to 8 %%"
 
 
 class Variant:
