@@ -2,7 +2,7 @@
 // budget, keeps that bug once, and finds the deeper one that hides behind it.
 //
 // start: "........"
-// expect: found=signal,signal within=100000
+// expect: found=signal,signal within=200000
 // where: shallow deep
 #include "plain.h"
 
