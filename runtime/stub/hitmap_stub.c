@@ -3,8 +3,7 @@
  * Owns: the library's control block (where its counters, flags, guards and addresses lie), the
  * hidden callbacks that the compiler's instrumentation calls, and the note by which a runtime that
  * comes later finds the control block. Knows nothing of the map: without a runtime the library
- * loads and runs, inline counters count into the library's own memory, and guards count into one
- * dummy byte.
+ * loads and runs, inline counters count into the library's own memory, and guards count nothing.
  *
  * Compiled with `-O2 -fPIC -c` by the compiler of the library, linked as one object, once, anywhere
  * on the command line, beside `-Wl,-T,isolate.ld`.
@@ -74,12 +73,14 @@ HIDDEN SAVES_REGISTERS void hitmap_first_touch(uint8_t *counter, uint32_t edge) 
 /* Weak: hitmap_live.c has another, for ThinLTO. */
 HIDDEN WEAK void __sanitizer_cov_trace_pc_guard(uint32_t *guard) {
   uint32_t edge = *guard;
+  /* No edge: without a runtime, all would wait for each other's stores to the one byte. */
+  if (__builtin_expect(edge == 0, 0)) return;
   uint8_t *counter = __atomic_load_n(&hitmap_control.live, __ATOMIC_RELAXED) + edge;
   uint8_t count = __atomic_load_n(counter, __ATOMIC_RELAXED);
   if (__builtin_expect(count == 0, 0))
     hitmap_first_touch(counter, edge);
-  else if (count != 255) /* No store: the next load of a hot edge would have to wait for it. */
-    __atomic_store_n(counter, count + 1, __ATOMIC_RELAXED);
+  else /* A full counter is stored again: a branch around that, when it is taken, costs more. */
+    __atomic_store_n(counter, count + (count != 255), __ATOMIC_RELAXED);
 }
 
 /* The control block says it all; these only keep the library free of undefined symbols. */
