@@ -95,9 +95,9 @@ class Engine:
     def __init__(self, harness: str | Path, *, edges: int = 8192, memory_mb: int = 0, environment=None, cwd=None, variant=None):
         self.capacity = (edges + PAGE - 1) // PAGE * PAGE + PAGE
         self.counters_at = PAGE + 1024 * RECORD
-        self.flags_at = self.counters_at + self.capacity
-        # Flags, journal, comparison log.
-        end = self.flags_at + 5 * self.capacity + 64 + 4096 + 80 * 16384
+        self.flags_at = self.counters_at + self.capacity + PAGE // 2
+        # Flags, the other half page, journal, comparison log.
+        end = self.flags_at + self.capacity + PAGE // 2 + 4 * self.capacity + 64 + 4096 + 80 * 16384
         length = (end + PAGE - 1) // PAGE * PAGE
         self.fds = {
             "region": memory("region", length),
@@ -108,7 +108,7 @@ class Engine:
         self.region, self.history, self.batch = (
             mmap.mmap(self.fds[name], os.fstat(self.fds[name]).st_size) for name in ("region", "history", "batch")
         )
-        struct.pack_into("<8sIIQIII", self.region, 0, b"hitmap\0R", 2, self.capacity, TOKEN, 1, 0, PAGE)
+        struct.pack_into("<8sIIQIII", self.region, 0, b"hitmap\0R", 3, self.capacity, TOKEN, 1, 0, PAGE)
         struct.pack_into("<8sII", self.batch, 0, b"hitmap\0B", 1, ARENA)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(PATIENCE)
