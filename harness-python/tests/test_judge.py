@@ -13,7 +13,7 @@ COUNTING = """
 
     def hit(edge, times=1):
         region[counters + edge] = (region[counters + edge] + times) % 256
-        region[counters + capacity + edge] = 1
+        region[counters + capacity + 2048 + edge] = 1
 
     @hitmap.harness(expected=ValueError)
     def run(data):
