@@ -15,8 +15,15 @@ process = None
 # Seconds that the last one has to end in; all that it kept is on the disk by then.
 PATIENCE = 5
 
-
-def end(*_: object) -> None:
+# An exception, which leaves `wait`: a handler that waits would wait for the lock that `wait` holds.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+try:
+    while True:
+        command[at] = f"-seed={seed}"
+        process = subprocess.Popen(command, env={**os.environ, **variables})
+        process.wait()
+        seed += 1
+finally:
     if process:
         process.terminate()
         try:
@@ -25,12 +32,3 @@ def end(*_: object) -> None:
             # One that is told so in the middle of a crash can wait for itself.
             process.kill()
             process.wait()
-    sys.exit(0)
-
-
-signal.signal(signal.SIGTERM, end)
-while True:
-    command[at] = f"-seed={seed}"
-    process = subprocess.Popen(command, env={**os.environ, **variables})
-    process.wait()
-    seed += 1
