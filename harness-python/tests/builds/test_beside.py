@@ -40,7 +40,8 @@ def test_a_comparison_build_is_made_in_the_same_command(tmp_path, environment):
 def test_a_worker_looks_where_the_build_keeps_them():
     from hitmap import _variants
 
-    assert set(_variants.BUILT_BY) <= {variant.beside for variant in map(variants.named, ("comparisons", "asan"))}
+    kinds = ("comparisons", "asan", "ubsan")
+    assert set(_variants.BUILT_BY) == {variant.beside for variant in map(variants.named, kinds)}
     assert beside.folder("comparisons") == os.path.join(os.path.dirname(beside.folder("asan")), _variants.COMPARISONS)
 
 
