@@ -32,7 +32,7 @@ RECORDS_AT, RECORD = PAGE, 1024
 RUN, OBSERVE, MUTATE, TIME = 1, 2, 3, 4
 FORK, KILL, READY, FAILED, FORKED, EXITED = 1, 2, 16, 17, 18, 19
 OK, REJECTED, EXCEPTION, EXIT, OUT_OF_MEMORY = 1, 2, 3, 5, 7
-COUNTERS, FLAGS = 1, 2
+COUNTERS, FLAGS, GUARDS = 1, 2, 4
 TOKEN = 0x1234
 
 # Guards against hanging for ever; no test measures time.
@@ -250,6 +250,10 @@ class Engine:
         return os.pread(self.fds["log"], 1 << 20, 0).decode(errors="replace")
 
     # The map.
+
+    def distrust_journal(self) -> None:
+        """Says that it lost entries, as the engine does when a child ends."""
+        struct.pack_into("<I", self.region, 144, 1 << 31)
 
     def enter_module(self, at: int, edges: int, base: int, kind: int = COUNTERS | FLAGS) -> None:
         """Enters a library, as the runtime does when one is loaded."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine import COUNTERS, FLAGS, OBSERVE
+from engine import COUNTERS, FLAGS, GUARDS, OBSERVE
 
 COUNTING = """
     import mmap, os, struct, hitmap
@@ -89,6 +89,41 @@ def test_a_library_that_comes_in_mid_batch_counts_for_that_input(judged):
 
 def test_a_table_that_was_scribbled_over_reads_nothing_foreign(judged):
     assert [v.outcome for v in judged.run(b"B", b"x")] == [1, 1]
+
+
+def test_threads_that_count_while_the_map_is_read_lose_no_edge(worker):
+    engine = worker("""
+        import hitmap, threading
+        go = threading.Event()
+        thread = threading.Thread(target=go.wait)
+
+        @hitmap.harness
+        def run(data):
+            if data == b"start":
+                thread.start()
+            elif data == b"end":
+                go.set()
+                thread.join()
+    """)
+    engine.enter_module(0, 100, 4096, GUARDS)
+
+    def late(edge):
+        """What a thread leaves that read a counter before it was cleared: a count without an entry in the journal."""
+        engine.region[engine.counters_at + edge] = 6
+
+    late(4101)
+    assert novel(engine, b"", b"start", b"") == [None, (4101, 8), None]
+    late(4102)
+    assert novel(engine, b"") == [(4102, 8)]
+    # The thread may have counted until it ended.
+    late(4103)
+    assert novel(engine, b"end") == [(4103, 8)]
+    late(4104)
+    engine.end()
+    engine.distrust_journal()
+    engine.fork()
+    assert novel(engine, b"") == [None]
+    assert engine.counter(4104) == 0
 
 
 def test_leftovers_of_the_fork_belong_to_no_input(worker):

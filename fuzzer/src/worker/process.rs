@@ -158,6 +158,8 @@ impl ProcessWorker {
         }
         if self.child.is_none() {
             self.files.drain_events();
+            // What the last child left, threads that it ended with included, is cleared by the next.
+            self.files.region.distrust_journal();
             // Where libraries lie that the last child loaded for itself says nothing of the next one.
             let inherited = |m: &Module| self.inherited.contains(&(m.identity, m.load_bias));
             forget_addresses(&self.files.region, &self.known, inherited);
@@ -247,6 +249,8 @@ impl ProcessWorker {
         }
         if end != BatchEnd::Done {
             self.child = None;
+            // It may have ended between a count and the journal's entry of it.
+            self.files.region.distrust_journal();
         }
         if end != BatchEnd::Done && self.files.batch.header().cur.load(Ordering::Acquire) == NOWHERE {
             let log = self.files.log();

@@ -9,6 +9,7 @@ use hitmap_wire::novelty::{News, Novelty};
 use hitmap_wire::region::Region;
 use hitmap_wire::sweep::{self, Plan};
 
+use super::threads::Threads;
 use crate::runtime;
 
 /// Reads the map for one child.
@@ -18,6 +19,7 @@ pub struct Judge {
     plan: Plan,
     known_modules: usize,
     in_place: bool,
+    threads: Threads,
 }
 
 impl Judge {
@@ -27,7 +29,8 @@ impl Judge {
     /// When the system refuses memory.
     pub fn new(region: Region, history: Mapping) -> std::io::Result<Judge> {
         let novelty = Novelty::new(history, region.layout().capacity)?;
-        let mut judge = Judge { region, novelty, plan: Plan::default(), known_modules: 0, in_place: false };
+        let (plan, threads) = (Plan::default(), Threads::new());
+        let mut judge = Judge { region, novelty, plan, known_modules: 0, in_place: false, threads };
         judge.plan_anew();
         Ok(judge)
     }
@@ -60,6 +63,9 @@ impl Judge {
         {
             // SAFETY: the ABI may be called at any time.
             unsafe { (runtime.gather)() };
+        }
+        if self.plan.has_journal() && self.threads.count_meanwhile() {
+            self.region.distrust_journal();
         }
     }
 

@@ -100,8 +100,3 @@ fn private_bytes() -> io::Result<u64> {
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64;
     pages.map(|pages| pages * page).ok_or_else(|| io::Error::other("/proc/self/statm has no sixth field"))
 }
-
-/// Threads that are alive besides the calling one: they do not survive a fork.
-pub fn other_threads() -> u64 {
-    std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count().saturating_sub(1) as u64)
-}

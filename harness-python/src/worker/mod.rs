@@ -17,6 +17,7 @@
 //! | [`crash`] | what a fatal signal leaves behind |
 //! | [`sanitizer`] | a sanitizer's runtime in the process, and Python's stack at its end |
 //! | [`registers`] | the processor's registers at a signal, one file a processor |
+//! | [`threads`] | whether threads of the target live |
 //! | [`limits`] | what the process may use and hear |
 //! | [`afl`] | the same, when AFL++ or LibAFL's fork-server executor is the fuzzer |
 //!
@@ -38,6 +39,7 @@ mod registers;
 pub mod sanitizer;
 mod server;
 mod shared;
+mod threads;
 mod weight;
 
 use pyo3::exceptions::PyValueError;

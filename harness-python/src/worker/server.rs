@@ -19,6 +19,7 @@ use super::limits;
 use super::outcome::{Harness, whole};
 use super::sanitizer;
 use super::shared::Shared;
+use super::threads;
 
 /// The exit code of a server that cannot go on.
 const BROKEN: i32 = 3;
@@ -61,7 +62,7 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
         (DECODES, making.decodes()),
     ];
     let value = value.iter().filter(|(_, is_so)| *is_so).map(|(flag, _)| flag).sum();
-    Message::new(Kind::Ready, value, limits::other_threads()).send(shared.control.as_fd())?;
+    Message::new(Kind::Ready, value, threads::others()).send(shared.control.as_fd())?;
 
     let mut forked: Option<Forked> = None;
     loop {

@@ -36,6 +36,8 @@ pub const VERSION: u32 = 3;
 pub const FLAGS_IN_PAGE: usize = PAGE / 2;
 /// How many libraries one process may bring.
 pub const MODULES: usize = 1024;
+/// A length that no journal has, so far below the end of the numbers that it does not wrap.
+const DISTRUSTED: u32 = 1 << 31;
 /// The default capacity: TVM, the largest known target, has 3.1 million edges.
 pub const DEFAULT_EDGES: u32 = 8 << 20;
 /// The largest capacity: edge indices stay below 2^31 so that no arithmetic on them overflows.
@@ -326,6 +328,14 @@ impl Region {
     #[inline]
     pub fn module_count(&self) -> usize {
         (self.header().module_count.load(Ordering::Acquire) as usize).min(MODULES)
+    }
+
+    /// Has the next drain look at every edge of guards, as after an overflow. To be called while, or
+    /// right after, somebody counts who does not wait for drains: a thread that read a counter before
+    /// it was cleared and writes it after, or died before it wrote its entry, leaves a count that
+    /// stands in no journal, and as it is not 0, never will.
+    pub fn distrust_journal(&self) {
+        self.header().journal_len.store(DISTRUSTED, Ordering::Relaxed);
     }
 
     /// Pushes an edge that was just touched for the first time. Never blocks; past the capacity the

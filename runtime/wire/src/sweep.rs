@@ -1,7 +1,8 @@
 //! Reading a region: every touched edge, once, and cleared on the way.
 //!
 //! Inline counters and flags are swept: one pass finds and clears. Guard libraries are read by the
-//! journal, at the cost of what was touched. When the journal overflowed they are swept too.
+//! journal, at the cost of what was touched. When the journal overflowed, or is distrusted because
+//! threads count on meanwhile, they are swept too.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,6 +56,11 @@ impl Plan {
     /// Edges that the plan covers.
     pub fn edges(&self) -> u64 {
         self.edges
+    }
+
+    /// Whether some edges are read by the journal.
+    pub fn has_journal(&self) -> bool {
+        !self.guards.is_empty()
     }
 
     /// The end of the last page of edges that is read; 0 when none is.
@@ -372,6 +378,20 @@ pub(crate) mod tests {
         let plan = Plan::of(&all, region.layout().capacity);
         assert_eq!(drained(&plan, &region), [(4096 + 5, 1)]);
         assert_eq!(drained(&plan, &region), []);
+    }
+
+    #[test]
+    fn a_count_without_an_entry_is_found_once_the_journal_is_distrusted() {
+        let (region, all) = region_with(&[(GUARDS, 100)]);
+        let plan = Plan::of(&all, region.layout().capacity);
+        // SAFETY: the edge is the library's.
+        unsafe { *region.counters().add(4096 + 5) = 6 };
+        assert_eq!(drained(&plan, &region), []);
+        region.distrust_journal();
+        (10..20).for_each(|local| hit(&region, &all[0], local));
+        assert_eq!(drained(&plan, &region).len(), 11);
+        hit(&region, &all[0], 5);
+        assert_eq!(drained(&plan, &region), [(4096 + 5, 1)]);
     }
 
     #[test]

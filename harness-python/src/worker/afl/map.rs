@@ -13,6 +13,7 @@ use hitmap_wire::sweep::{self, Plan};
 
 use super::segment::Segment;
 use crate::runtime;
+use crate::worker::threads::Threads;
 
 /// The way from the region to AFL's map.
 pub struct AflMap {
@@ -24,6 +25,7 @@ pub struct AflMap {
     in_place: bool,
     plan: Plan,
     places: Places,
+    threads: Threads,
 }
 
 /// Which place in AFL's map each edge has.
@@ -61,6 +63,7 @@ impl AflMap {
             in_place: false,
             plan: Plan::default(),
             places: Places::default(),
+            threads: Threads::new(),
         };
         map.catch_up();
         map
@@ -121,6 +124,9 @@ impl AflMap {
         {
             // SAFETY: the ABI may be called at any time.
             unsafe { (runtime.gather)() };
+        }
+        if self.plan.has_journal() && self.threads.count_meanwhile() {
+            self.region.distrust_journal();
         }
     }
 
