@@ -238,17 +238,23 @@ impl Keeper {
         self.stats.run_time = self.earlier + self.began.elapsed().as_secs_f64();
         let written = self.stats.write(self.folder.path(), &self.settings.harness, &self.settings.command());
         written.map_err(|e| self.lost(&e))?;
-        let class = |edge: u32| history.class(edge).max(self.of_findings.get(&edge).copied().unwrap_or(0));
-        let all: Vec<Hit> = modules
-            .iter()
-            .filter(|m| !m.is_refused())
-            .flat_map(Module::range)
-            .map(|edge| (edge, class(edge)))
-            .filter(|(_, class)| *class != 0)
-            .collect();
         let path = self.folder.path().join("coverage.hitmap");
-        self.snapshot(&all, modules).and_then(|s| s.save(path).map_err(|e| Error::unknown(e.to_string())))?;
+        self.snapshot(&self.covered(history, modules), modules)
+            .and_then(|s| s.save(path).map_err(|e| Error::unknown(e.to_string())))?;
         self.folder.sync().map_err(|e| self.lost(&e))
+    }
+
+    /// Every edge that an entry or a finding reached, once. All edges of all libraries are walked every few
+    /// seconds, so what findings reached is looked up for those that are covered.
+    fn covered(&self, history: &History, modules: &[Module]) -> Vec<Hit> {
+        let of_findings = |edge: u32| self.of_findings.get(&edge).copied().unwrap_or(0);
+        let edges = modules.iter().filter(|m| !m.is_refused()).flat_map(Module::range);
+        let reached = edges.map(|edge| (edge, history.class(edge))).filter(|(_, class)| *class != 0);
+        let only_findings = self.of_findings.iter().filter(|(edge, _)| history.class(**edge) == 0);
+        reached
+            .map(|(edge, class)| (edge, class.max(of_findings(edge))))
+            .chain(only_findings.map(|(edge, class)| (*edge, *class)))
+            .collect()
     }
 
     fn snapshot(&self, hits: &[Hit], modules: &[Module]) -> Result<Snapshot, Error> {
@@ -431,5 +437,38 @@ impl Keeper {
     /// Where the engine keeps its things.
     pub fn path(&self) -> PathBuf {
         self.folder.path().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hitmap_wire::identity::Identity;
+
+    #[test]
+    fn saved_coverage_is_of_entries_and_findings() {
+        let out = tempfile::tempdir().unwrap();
+        let (folder, _) = Folder::open(out.path(), "w0").unwrap();
+        let mut keeper = Keeper::new(&Settings::for_test(out.path()), 0, folder, Stats::default(), Arc::default());
+        let mut history = History::new(1 << 16).unwrap();
+        let module = Module {
+            identity: Identity::new(b"x"),
+            path: "/x.so".into(),
+            kind: 1,
+            base: 4096,
+            edges: 100,
+            load_bias: 0,
+            pc_table: 0,
+        };
+        [(4096, 1), (4098, 8), (4195, 2)].into_iter().for_each(|(edge, class)| history.raise(edge, class));
+        // One that no entry reaches, one that an entry reaches less often, one more often, one of no library.
+        for (edge, class) in [(4097, 4), (4096, 2), (4098, 1), (9000, 1)] {
+            keeper.reached_by_finding(edge, class);
+        }
+        keeper.save(&history, std::slice::from_ref(&module)).unwrap();
+        let saved = Snapshot::load(out.path().join("w0/coverage.hitmap")).unwrap();
+        let map = saved.module(module_id(&module).key()).unwrap();
+        let hits: Vec<(u32, u8)> = map.hits().iter().map(|hit| (hit.edge, hit.class)).collect();
+        assert_eq!(hits, [(0, 2), (1, 4), (2, 8), (99, 2)]);
     }
 }
