@@ -340,7 +340,7 @@ fn broken(error: libafl::Error) -> Failure {
 mod tests {
     use super::*;
     use crate::worker::mock::{Does, MockTracer, MockWorker, compared_numbers};
-    use crate::worker::{Made, Makers, Miss, Wish};
+    use crate::worker::{Made, Makers, Miss, Observation, Seen, Wish, WorkerError};
     use hitmap_observers::observer::Hit;
     use hitmap_wire::comparisons::Comparison;
     use hitmap_wire::outcome::Outcome;
@@ -473,6 +473,44 @@ mod tests {
         let kinds: Vec<&str> = findings.iter().map(|f| f.kind.as_str()).collect();
         assert!(kinds.contains(&"signal") && kinds.contains(&"exception"), "{kinds:?}");
         assert!(*engine.state.executions() >= 300_000);
+    }
+
+    /// A target that dies of what only trimming makes: inputs of 8 to 15 bytes, which bring nothing in a batch.
+    struct Brittle(MockWorker<fn(&[u8]) -> Does>);
+
+    impl Worker for Brittle {
+        fn run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError> {
+            self.0.run(inputs, seen)?;
+            let short = seen.iter_mut().zip(inputs).filter(|(_, input)| input.len() < 16);
+            short.for_each(|(seen, _)| *seen = Seen::Boring);
+            Ok(())
+        }
+
+        fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
+            self.0.observe(input, fresh, hits)
+        }
+
+        fn make(&mut self, wishes: &[Wish<'_>], most: usize, made: &mut Vec<Made>) -> Result<(), WorkerError> {
+            self.0.make(wishes, most, made)
+        }
+
+        fn modules(&self) -> &[Module] {
+            self.0.modules()
+        }
+    }
+
+    #[test]
+    fn a_finding_that_shows_in_trimming_is_kept() {
+        let out = tempfile::tempdir().unwrap();
+        let target = |input: &[u8]| {
+            let outcome = if (8..16).contains(&input.len()) { Outcome::Signal } else { Outcome::Ok };
+            (vec![(4096 + u32::from(input.len() >= 16), 1)], outcome)
+        };
+        let worker = Brittle(MockWorker::new(target, vec![64]));
+        run(out.path(), Box::new(worker), Replacing::absent(), 3_000, false);
+        let findings = crate::finding::save::all(&out.path().join("findings")).unwrap();
+        assert_eq!(findings.iter().map(|f| f.kind.as_str()).collect::<Vec<_>>(), ["signal"]);
+        assert!((8..16).contains(&findings[0].input_len));
     }
 
     #[test]

@@ -118,6 +118,8 @@ pub struct BatchStage<A> {
     batch: Vec<Seen>,
     /// What was new in this visit's mutants, by hash, and has been looked at.
     looked_at: HashSet<u64>,
+    /// Findings that showed while an input was trimmed, or run once more.
+    aside: Vec<(BytesInput, Box<Evidence>)>,
     /// Set when somebody asks where the time goes.
     pub stopwatch: Option<Stopwatch>,
 }
@@ -144,14 +146,14 @@ struct Evaluated {
 }
 
 impl Parts<'_> {
-    /// What an input touches, in order; `None` when it is a finding.
-    fn hits(&mut self, input: &[u8]) -> Result<Option<Vec<Hit>>, Error> {
+    /// What an input touches, in order; the evidence when it is a finding.
+    fn hits(&mut self, input: &[u8]) -> Result<Result<Vec<Hit>, Box<Evidence>>, Error> {
         *self.state.executions_mut() += 1;
         let mut hits = Vec::new();
         let observed = self.executor.worker().observe(input, false, &mut hits);
         let observed = observed.map_err(|error| self.executor.fail(error))?;
         hits.sort_unstable();
-        Ok((!observed.outcome.is_finding()).then_some(hits))
+        Ok(observed.evidence.map_or(Ok(hits), Err))
     }
 
     fn evaluate(&mut self, input: &BytesInput, fresh: bool) -> Result<Evaluated, Error> {
@@ -185,6 +187,7 @@ impl<A: Acts> BatchStage<A> {
             seen: Vec::new(),
             batch: Vec::new(),
             looked_at: HashSet::new(),
+            aside: Vec::new(),
             stopwatch: None,
         }
     }
@@ -202,11 +205,17 @@ impl<A: Acts> BatchStage<A> {
     /// When the worker cannot go on or the input cannot be kept.
     pub fn evaluate(&mut self, parts: &mut Parts<'_>, input: &BytesInput) -> Result<bool, Error> {
         let evaluated = parts.evaluate(input, false)?;
-        match evaluated.observation.evidence.as_deref() {
-            Some(first) if self.acts.is_known(first.raw) => Ok(false),
-            Some(first) => self.confirm(parts, input, first).map(|()| false),
-            None => self.keep(parts, input, &evaluated),
+        let kept = match evaluated.observation.evidence.as_deref() {
+            Some(first) if self.acts.is_known(first.raw) => false,
+            Some(first) => self.confirm(parts, input, first).map(|()| false)?,
+            None => self.keep(parts, input, &evaluated)?,
+        };
+        while let Some((input, first)) = self.aside.pop() {
+            if !self.acts.is_known(first.raw) {
+                self.confirm(parts, &input, &first)?;
+            }
         }
+        Ok(kept)
     }
 
     /// How many mutants a visit makes. Under a budget in executions the generator alone decides, so
@@ -322,7 +331,7 @@ impl<A: Acts> BatchStage<A> {
         if self.making.replaces_chance() || input.mutator_bytes().len() < trim::SHORTEST {
             return Ok(input);
         }
-        let Some(wanted) = parts.hits(input.mutator_bytes())? else { return Ok(input) };
+        let Ok(wanted) = parts.hits(input.mutator_bytes())? else { return Ok(input) };
         let history = parts.fuzzer.feedback().history();
         if !wanted.iter().any(|(edge, class)| history.is_novel(*edge, *class)) {
             return Ok(input);
@@ -330,7 +339,13 @@ impl<A: Acts> BatchStage<A> {
         let pace = parts.executor.worker().nanos_per_run();
         let affordable =
             if self.max_execs.is_some() || pace <= 0.0 { trim::RUNS } else { (LONGEST / 8.0 / pace) as usize };
-        let same = |shorter: &[u8]| Ok(parts.hits(shorter)?.is_some_and(|hits| hits == wanted));
+        let same = |shorter: &[u8]| match parts.hits(shorter)? {
+            Ok(hits) => Ok(hits == wanted),
+            Err(evidence) => {
+                self.aside.push((BytesInput::new(shorter.to_vec()), evidence));
+                Ok(false)
+            }
+        };
         trim::trim(input.mutator_bytes(), trim::RUNS.min(affordable), same).map(BytesInput::new)
     }
 
@@ -355,15 +370,10 @@ impl<A: Acts> BatchStage<A> {
         let mut hits = parts.executor.touched().hits().to_vec();
         hits.sort_unstable();
         // Once more: what a target does by chance or from memory shows here. A finding is not run again.
-        if evaluated.observation.evidence.is_none()
-            && let Some(again) = parts.hits(input.mutator_bytes())?
-        {
-            let known: HashSet<&Hit> = hits.iter().collect();
-            let seen: HashSet<&Hit> = again.iter().collect();
-            for (edge, _) in
-                hits.iter().filter(|hit| !seen.contains(hit)).chain(again.iter().filter(|hit| !known.contains(hit)))
-            {
-                self.acts.varies(*edge);
+        if evaluated.observation.evidence.is_none() {
+            match parts.hits(input.mutator_bytes())? {
+                Ok(again) => self.compare(&hits, &again),
+                Err(evidence) => self.aside.push((input.clone(), evidence)),
             }
         }
         self.acts.kept(Kept {
@@ -377,6 +387,12 @@ impl<A: Acts> BatchStage<A> {
             modules: parts.executor.worker().modules(),
         })?;
         Ok(true)
+    }
+
+    /// Notes the edges that two runs of one input did not hit alike.
+    fn compare(&mut self, one: &[Hit], other: &[Hit]) {
+        let (known, seen): (HashSet<&Hit>, HashSet<&Hit>) = (one.iter().collect(), other.iter().collect());
+        known.symmetric_difference(&seen).for_each(|(edge, _)| self.acts.varies(*edge));
     }
 }
 
