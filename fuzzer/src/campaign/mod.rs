@@ -50,7 +50,9 @@ fn is_left_over(name: &str) -> bool {
     let rest = name.strip_prefix(".making-").or_else(|| name.strip_prefix(".hitmap-"));
     let writer: Option<i32> = rest.and_then(|rest| rest.split('-').next()?.parse().ok());
     // SAFETY: signal 0 only asks whether the process is there.
-    writer.is_some_and(|pid| pid > 0 && unsafe { libc::kill(pid, 0) } < 0)
+    let is_dead =
+        |pid| unsafe { libc::kill(pid, 0) } < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+    writer.is_some_and(|pid| pid > 0 && is_dead(pid))
 }
 
 /// Seconds since 1970.
