@@ -312,11 +312,20 @@ pub fn forget_addresses(region: &Region, known: &[Module], stays: impl Fn(&Modul
     hitmap_wire::modules::restore(region, &known.iter().map(forget).collect::<Vec<_>>());
 }
 
+/// Waits for the whole of `patience`: Ctrl-C interrupts a poll, and says nothing of the server.
 fn readable(fd: BorrowedFd<'_>, patience: Duration) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one valid entry is passed.
-    unsafe { libc::poll(&mut poll, 1, millis) == 1 }
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let millis = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: one valid entry is passed.
+        match unsafe { libc::poll(&mut poll, 1, millis) } {
+            ready if ready >= 0 => return ready == 1,
+            _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
+    }
 }
 
 fn died_at_start(launch: &Launch, status: &str, log: &str) -> String {
