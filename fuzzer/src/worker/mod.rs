@@ -11,6 +11,7 @@ pub mod limits;
 pub mod mock;
 pub mod process;
 pub mod server;
+pub mod table;
 
 use hitmap_observers::observer::Hit;
 use hitmap_wire::batch::Crash;

@@ -20,6 +20,7 @@ use super::files::Files;
 use super::growth::Growth;
 use super::limits::Limits;
 use super::server::{Ended, Launch, Server, forget_addresses};
+use super::table::{self, Table};
 use super::{Evidence, Made, Makers, Miss, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
 use crate::finding::{python, raw};
 
@@ -343,28 +344,18 @@ impl ProcessWorker {
         if self.child.is_some() && region.module_count() == self.known.len() {
             return Ok(());
         }
-        let seen = modules::all(region);
-        let same =
-            |(a, b): (&Module, &Module)| (a.identity, a.base, a.edges, a.kind) == (b.identity, b.base, b.edges, b.kind);
-        let intact = seen.len() >= self.known.len() && self.known.iter().zip(&seen).all(same);
-        let mut next = self.known.iter().map(|m| m.range().end).max().unwrap_or(0);
-        let orderly = seen.iter().skip(self.known.len()).filter(|m| !m.is_refused()).all(|module| {
-            let after = module.base >= next;
-            next = module.range().end;
-            after
-        });
-        if !intact || !orderly {
-            modules::restore(region, &self.known);
-            if let Some(child) = self.child.take() {
-                child.kill(&self.server)?;
+        let seen = match table::look(region, &self.known) {
+            Table::Sound(seen) => seen,
+            Table::Full(refused) => {
+                let name = format!("{} brings {} edges", refused.name(), refused.edges);
+                return Err(WorkerError::MapFull { name, refusal: modules::full(region) });
             }
-            return Ok(());
-        }
-        if let Some(refused) = seen.iter().find(|m| m.is_refused()) {
-            let refusal = modules::full(region);
-            let name = format!("{} brings {} edges", refused.name(), refused.edges);
-            return Err(WorkerError::MapFull { name, refusal });
-        }
+            Table::Mad => {
+                self.retire()?;
+                modules::restore(&self.files.region, &self.known);
+                return Ok(());
+            }
+        };
         if seen != self.known {
             self.plan = Plan::of(&seen, region.layout().capacity);
             self.known = seen;
