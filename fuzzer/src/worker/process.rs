@@ -309,7 +309,7 @@ impl ProcessWorker {
                 None => break,
             });
         }
-        if end != BatchEnd::Done && ran < count && made.len() == ran {
+        if self.is_at_fault(end, ran, count) && made.len() == ran {
             made.push(Made::Failed(self.ended_while_making(wishes[ran].maker, end)));
         }
         if made.is_empty() {
@@ -419,7 +419,7 @@ impl ProcessWorker {
         }
         if !died {
             self.learn_pace(ran);
-        } else if ran < count && seen.len() == ran {
+        } else if self.is_at_fault(end, ran, count) && seen.len() == ran {
             seen.push(Seen::Finding(self.evidence(end, false)));
             self.tally.died += 1;
         }
@@ -438,6 +438,13 @@ impl ProcessWorker {
             seen.push(observed.evidence.map_or(Seen::Boring, Seen::Finding));
         }
         Ok(())
+    }
+
+    /// Whether slot `ran` is what ended the child. One that was through may die of what an input left
+    /// behind, such as a closed descriptor; it was through before `count` when the engine had enough.
+    fn is_at_fault(&self, end: BatchEnd, ran: usize, count: usize) -> bool {
+        let is_through = self.files.batch.header().nanos.load(Ordering::Relaxed) != 0;
+        end != BatchEnd::Done && ran < count && (ran == 0 || !is_through)
     }
 
     fn learn_pace(&mut self, ran: usize) {

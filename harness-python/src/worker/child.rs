@@ -148,7 +148,7 @@ impl Child {
                 break;
             }
         }
-        header.nanos.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        header.nanos.store(nanos_since(start), Ordering::Relaxed);
         // What comes now says nothing of an input.
         header.cur.store(ran as u32, Ordering::Release);
         self.collect_garbage(py)?;
@@ -171,7 +171,7 @@ impl Child {
         let mut report = String::new();
         let start = Instant::now();
         let Some(ended) = self.run_one(py, 0, Some(&mut report)) else { return };
-        let nanos = start.elapsed().as_nanos() as u64;
+        let nanos = nanos_since(start);
         self.judge.gather();
         self.batch.header().nanos.store(nanos, Ordering::Relaxed);
         if !report.is_empty() {
@@ -183,6 +183,7 @@ impl Child {
     /// MUTATE: has the harness make inputs until one fails, or there is no room for another.
     fn make_all(&mut self, py: Python<'_>, count: usize) -> PyResult<()> {
         let header = self.batch.header();
+        let start = Instant::now();
         let (mut free, max_len) = self.batch.room();
         let mut made = 0;
         while made < count {
@@ -200,6 +201,7 @@ impl Child {
         }
         // What the functions ran in instrumented libraries belongs to no input.
         self.judge.discard();
+        header.nanos.store(nanos_since(start), Ordering::Relaxed);
         header.cur.store(made as u32, Ordering::Release);
         self.collect_garbage(py)
     }
@@ -270,4 +272,9 @@ impl Child {
         self.loads = identity::loads_so_far();
         self.batch.write_objects(&identity::all_loaded());
     }
+}
+
+/// Never 0, which says that the child is not through.
+fn nanos_since(start: Instant) -> u64 {
+    start.elapsed().as_nanos().max(1) as u64
 }

@@ -102,8 +102,9 @@ pub struct Header {
     pub report_len: AtomicU32,
     /// Child: described files.
     pub objects_len: AtomicU32,
-    /// Child: what the first input of an OBSERVE phase took, or all inputs of a RUN phase, in
-    /// nanoseconds.
+    /// Child: what the first input of an OBSERVE phase took, or all of the batch in any other, in
+    /// nanoseconds; never 0 when it is through, also before `count`. The engine sets 0 before it wakes
+    /// the child.
     pub nanos: AtomicU64,
     /// Child's signal handler.
     pub crash: CrashNote,
