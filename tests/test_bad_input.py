@@ -1,12 +1,15 @@
 """Wrong use gets one clear message that says what to do, exit code 4 (or 3), and leaves nothing behind."""
 
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from campaign import Campaign, Ended, contents
+from campaign import HITMAP, PATIENCE, Campaign, Ended, contents
 
 GOOD = """\
 import hitmap
@@ -90,6 +93,11 @@ def test_a_harness_that_exits_when_imported(refused, harness):
 
 def test_a_harness_whose_library_crashes_when_imported(refused, harness):
     refused(harness("import os\nos.abort()\n"), says=("fuzz_it.py",), codes=(3, 4))
+
+
+def test_a_harness_whose_decorator_is_wrongly_used(refused, harness):
+    text = GOOD.replace("@hitmap.harness", '@hitmap.harness(expected="ValueError")')
+    refused(harness(text), says=("fuzz_it.py", "line 5", "expected="))
 
 
 def test_a_file_without_a_harness(refused, harness):
@@ -257,6 +265,89 @@ def test_no_permission_to_write(hitmap_, harness, tmp_path):
     ended = hitmap_("fuzz", harness(GOOD), "-o", locked / "out", "--max-execs", 1_000, "-j", 1)
     check_refusal(ended, (str(locked), "-o"), (3, 4))
     assert not (locked / "out").exists()
+
+
+# The process that it runs in.
+
+
+@pytest.fixture
+def shell(hitmap_):
+    """Runs a line of bash, in which `hitmap` is the command line."""
+
+    def run(line: str, **variables: str) -> Ended:
+        environment = {**hitmap_.environment, **variables, "PATH": f"{HITMAP.parent}:{os.environ['PATH']}"}
+        ended = subprocess.run(
+            ["bash", "-c", line], cwd=hitmap_.cwd, env=environment, capture_output=True, timeout=PATIENCE,
+            text=True, errors="replace",
+        )  # fmt: skip
+        assert "panicked" not in ended.stderr, ended.stderr
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    return run
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_trouble(shell, harness, out, closed):
+    ended = shell(f"hitmap fuzz {harness(GOOD)} -o {out.folder} --max-execs 1000 {closed}")
+    assert ended.code == 0, ended.said
+    assert out.count("execs_done") >= 1_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fuzz {harness} -o {out} --max-execs 1000",
+        "replay {out}/w0/queue",
+        "show {out}",
+        "diff {out} {out}",
+        "merge -o all.hitmap {out}",
+    ],
+)
+def test_standard_output_on_a_full_disk(shell, harness, campaign, line):
+    line = line.format(harness=harness(GOOD), out=campaign.folder)
+    check_refusal(shell(f"hitmap {line} >/dev/full"), ("standard output", "No space left"))
+    assert shell(f"set -o pipefail; hitmap {line} | true").code in (0, 141), "a reader that is gone has enough"
+
+
+def test_standard_error_on_a_full_disk_costs_only_the_remarks(shell, harness, out):
+    assert shell("hitmap fuzz nowhere.py 2>/dev/full").code == 4
+    assert shell(f"hitmap fuzz {harness(GOOD)} -o {out.folder} --max-execs 1000 2>/dev/full").code == 0
+
+
+@pytest.mark.parametrize("limit", ["-n 20", "-n 8", "-f 4"])
+def test_a_limit_of_the_system_is_named(shell, harness, out, limit):
+    ended = shell(f"ulimit {limit}; hitmap fuzz {harness(GOOD)} -o {out.folder} --max-execs 1000")
+    check_refusal(ended, (f"ulimit {limit[:2]}",))
+
+
+def test_names_that_are_not_utf8_are_told(shell, harness, campaign):
+    for line in ("fuzz $'fuzz_\\xff.py'", f"fuzz {harness(GOOD)} -o $'\\xff'"):
+        check_refusal(shell(f"cp fuzz_it.py $'fuzz_\\xff.py'; hitmap {line} --max-execs 100"), ("not UTF-8",))
+
+
+def test_a_campaign_under_a_name_that_is_not_utf8_can_be_read(shell, campaign):
+    copied = f"cp -r {campaign.folder} $'\\xff';"
+    for line in ("show --json $'\\xff'", "diff --json $'\\xff' out", "merge --json -o $'\\xfe' $'\\xff'",
+                 "replay --json $'\\xff'/w0/queue/id:000000*"):  # fmt: skip
+        ended = shell(f"{copied} hitmap {line}")
+        assert ended.code == 0, ended.said
+        json.loads(ended.out)
+
+
+def test_asserts_of_a_harness_count_whatever_python_is_told(shell, harness, out):
+    text = GOOD + "    assert len(data) < 2\n"
+    ended = shell(f"hitmap fuzz {harness(text)} -o {out.folder} --max-execs 1000", PYTHONOPTIMIZE="1")
+    assert ended.code == 1, ended.said
+
+
+def test_an_interpreter_that_will_not_do(refused, harness, tmp_path):
+    refused(harness(GOOD), "--python", tmp_path / "nowhere", says=("nowhere", "--python"))
+    refused(harness(GOOD), "--python", "/bin/true", says=("/bin/true", "--python"))
+    refused(harness(GOOD), "--python", "/bin/sh", says=("/bin/sh", "hitmap.worker"))
+    bare = tmp_path / "bare"
+    bare.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} -S -I "$@"\n')
+    bare.chmod(0o755)
+    refused(harness(GOOD), "--python", bare, says=("has no hitmap", str(bare)))
 
 
 # Flags.

@@ -37,6 +37,14 @@ impl Failure {
         Failure { code: exit::INTERNAL, message: message.into() }
     }
 
+    /// Wraps what the system said when it was asked for `what`: a limit of it is the user's to lift.
+    pub fn system(what: &str) -> impl FnOnce(std::io::Error) -> Failure {
+        move |error| match remedy(&error) {
+            Some(remedy) => Failure::usage(format!("{what}: {error}; {remedy}")),
+            None => Failure::internal(format!("{what}: {error}")),
+        }
+    }
+
     /// Wraps what the file system said of a path: a file that cannot be used is the user's to mend.
     pub fn file(what: &str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Failure {
         let text = format!("{what} {}", path.display());
@@ -44,12 +52,23 @@ impl Failure {
     }
 }
 
+/// What lifts a limit of the system that was met.
+pub fn remedy(error: &std::io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE => Some("raise the limit of open files (ulimit -n)"),
+        libc::ENOMEM => Some("lower --map-edges, or raise the limit of memory (ulimit -v)"),
+        libc::EFBIG => Some("raise the limit of file sizes (ulimit -f)"),
+        libc::EAGAIN => Some("raise the limit of processes (ulimit -u)"),
+        _ => None,
+    }
+}
+
 impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Failure {
-        let code = match error {
-            WorkerError::Harness(_) | WorkerError::MapFull { .. } => exit::USAGE,
-            WorkerError::Broken(_) | WorkerError::System { .. } => exit::INTERNAL,
-        };
-        Failure { code, message: error.to_string() }
+        match error {
+            WorkerError::Harness(_) | WorkerError::MapFull { .. } => Failure::usage(error.to_string()),
+            WorkerError::Broken(_) => Failure::internal(error.to_string()),
+            WorkerError::System { what, source } => Failure::system(what)(source),
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! [`campaign`] keeps it all in a folder.
 
 #![deny(missing_docs)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod campaign;
 pub mod cli;
@@ -13,6 +14,7 @@ pub mod engine;
 pub mod error;
 pub mod finding;
 pub mod launcher;
+pub mod print;
 pub mod settings;
 pub mod worker;
 

@@ -94,6 +94,7 @@ impl Settings {
         }
         option(self.own_python, "--python", shell_quote(&self.python));
         option(self.map_edges != hitmap_wire::region::DEFAULT_EDGES, "--map-edges", self.map_edges.to_string());
+        words.extend((!self.auto_tokens).then(|| "--no-auto-tokens".into()));
         words.extend(self.sanitizer.map(|sanitizer| format!("--{}", sanitizer.name())));
         words.join(" ")
     }
@@ -168,6 +169,8 @@ mod tests {
         settings.map_edges = hitmap_wire::region::DEFAULT_EDGES;
         (settings.workers, settings.timeout_ms, settings.memory_mb) = (8, 250, 2048);
         assert_eq!(settings.command(), "hitmap fuzz /h.py -o 'out dir' -j 8 -t 250");
+        settings.auto_tokens = false;
+        assert!(settings.command().ends_with(" -t 250 --no-auto-tokens"));
     }
 
     #[test]

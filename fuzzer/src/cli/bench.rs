@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fuzz::{absolute, absolute_harness, as_typed, seconds};
+use super::fuzz::{absolute, absolute_harness, as_typed, harness_parser, seconds};
 use super::worker::WorkerTyped;
 use crate::campaign::health::{Warning, ails, ails_of_time};
 use crate::engine::seeds::read_seeds;
@@ -19,6 +19,7 @@ use crate::launcher::Front;
 use crate::launcher::engines::{Engines, Event};
 use crate::launcher::message::Message;
 use crate::launcher::screen::grouped;
+use crate::print;
 use crate::settings::Settings;
 use crate::worker::limits::Limits;
 
@@ -37,7 +38,7 @@ judging      running again what is new or a finding, and keeping it
 rest         the schedule, entries in fresh children, statistics, the disk")]
 pub struct Typed {
     /// The harness: a Python file, and a name in it when it has several
-    #[arg(value_name = "HARNESS.py[:NAME]")]
+    #[arg(value_name = "HARNESS.py[:NAME]", value_parser = harness_parser())]
     harness: String,
     /// A folder of seed inputs, or one file; may be given again
     #[arg(short = 'i', long = "seeds", value_name = "SEEDS")]
@@ -80,9 +81,9 @@ pub fn run(typed: &Typed, front: &Front, stop: &AtomicBool) -> Result<i32, Failu
         return Err(Failure::usage("nothing was run in that time; give it more with --max-time"));
     }
     if typed.json {
-        print_json(&bench)
+        print::line(json_of(&bench))?;
     } else {
-        print(&bench)
+        print::line(text(&bench))?;
     }
     Ok(exit::CLEAN)
 }
@@ -119,7 +120,9 @@ fn measure(settings: &Settings, front: &Front, stop: &AtomicBool) -> Result<Opti
     loop {
         match engines.next(Duration::from_millis(100))? {
             Some(Event::Message(_, Message::Bench(told))) => bench = Some(told),
-            Some(Event::Message(_, Message::Ready { notes })) => notes.iter().for_each(|n| eprintln!("note: {n}")),
+            Some(Event::Message(_, Message::Ready { notes })) => {
+                notes.iter().for_each(|note| print::remark(format_args!("note: {note}")));
+            }
             Some(Event::Message(_, Message::Failed { code, message })) => return Err(Failure { code, message }),
             Some(Event::Died(_, how)) => return Err(Failure::internal(format!("the engine died ({how})"))),
             Some(Event::Over) => return Ok(bench),
@@ -214,26 +217,29 @@ fn how_the_map_is_read(bench: &Bench) -> String {
     }
 }
 
-fn print(bench: &Bench) {
+fn text(bench: &Bench) -> String {
     let parts = parts(bench);
     let (runs, all) = (bench.tally.runs + bench.tally.alone, parts.iter().map(|(_, nanos)| nanos).sum::<u64>());
     let seconds = bench.spent.all.as_secs_f64();
-    println!("{} runs in {seconds:.1} s, {} a second", grouped(runs), grouped((runs as f64 / seconds) as u64));
-    println!("\n{:<12} {:>12} {:>8}", "", "µs a run", "share");
+    let rate = grouped((runs as f64 / seconds) as u64);
+    let mut lines = vec![format!("{} runs in {seconds:.1} s, {rate} a second", grouped(runs))];
+    lines.push(format!("\n{:<12} {:>12} {:>8}", "", "µs a run", "share"));
     for (name, nanos) in parts {
         let note = if name == "map" { format!("  {}", how_the_map_is_read(bench)) } else { String::new() };
         let micros = nanos as f64 / 1000.0 / runs as f64;
-        println!("{name:<12} {micros:>12.3} {:>6.1} %{note}", 100.0 * nanos as f64 / all.max(1) as f64);
+        let share = 100.0 * nanos as f64 / all.max(1) as f64;
+        lines.push(format!("{name:<12} {micros:>12.3} {share:>6.1} %{note}"));
     }
-    println!("\nWhat would help:");
-    advice(bench).iter().for_each(|text| println!("- {text}"));
+    lines.push("\nWhat would help:".into());
+    lines.extend(advice(bench).iter().map(|text| format!("- {text}")));
+    lines.join("\n")
 }
 
-fn print_json(bench: &Bench) {
+fn json_of(bench: &Bench) -> serde_json::Value {
     let tally = &bench.tally;
     let parts: serde_json::Map<String, serde_json::Value> =
         parts(bench).into_iter().map(|(name, nanos)| (name.replace('-', "_"), json!(nanos))).collect();
-    let line = json!({
+    json!({
         "runs": tally.runs + tally.alone,
         "runs_alone": tally.alone,
         "rejected": tally.rejected,
@@ -246,8 +252,7 @@ fn print_json(bench: &Bench) {
         "edges_swept": bench.swept,
         "edges_journalled": bench.journalled,
         "advice": advice(bench),
-    });
-    println!("{line}");
+    })
 }
 
 #[cfg(test)]

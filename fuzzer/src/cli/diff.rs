@@ -10,6 +10,7 @@ use super::maps;
 use super::relocate::{self, Relocate};
 use crate::error::{Failure, exit};
 use crate::launcher::screen::grouped;
+use crate::print;
 
 /// What the user typed.
 #[derive(Debug, clap::Args)]
@@ -93,13 +94,13 @@ pub fn run(typed: &Typed) -> Result<i32, Failure> {
     if typed.json {
         let mut object = json(&compared, typed);
         object["relocated"] = serde_json::json!(relocate.moved());
-        println!("{object}");
+        print::line(object)?;
     } else {
-        print!("{}", text(&compared, typed.by));
-        relocate.told().iter().chain(&compared.unplaced).for_each(|note| eprintln!("note: {note}"));
+        print::line(text(&compared, typed.by).trim_end())?;
+        relocate.told().iter().chain(&compared.unplaced).for_each(|note| print::remark(format_args!("note: {note}")));
         for (a, b, conflict) in &compared.conflicts {
             let told = maps::tell(conflict, &typed.inputs[*a], &typed.inputs[*b]);
-            eprintln!("note: {told}; their edges do not correspond");
+            print::remark(format_args!("note: {told}; their edges do not correspond"));
         }
     }
     Ok(exit::CLEAN)
@@ -240,7 +241,7 @@ fn json(compared: &Compared, typed: &Typed) -> serde_json::Value {
         key: rows(&compared.rows), "unplaced": compared.unplaced, "conflicts": conflicts.collect::<Vec<_>>(),
     });
     for (name, input) in ["a", "b", "c"].iter().zip(&typed.inputs) {
-        object[*name] = serde_json::json!(input);
+        object[*name] = serde_json::json!(input.to_string_lossy());
     }
     object
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
 use super::worker::WorkerTyped;
 use crate::campaign::manifest::Manifest;
 use crate::engine::seeds::{read_seeds, read_tokens};
@@ -23,7 +25,7 @@ use crate::worker::limits::Limits;
 Run again on the same -o to go on where it stopped; nothing that is known is run again.")]
 pub struct Typed {
     /// The harness: a Python file, and a name in it when it has several
-    #[arg(value_name = "HARNESS.py[:NAME]")]
+    #[arg(value_name = "HARNESS.py[:NAME]", value_parser = harness_parser())]
     harness: String,
     /// A folder of seed inputs, or one file; may be given again
     #[arg(short = 'i', long = "seeds", value_name = "SEEDS")]
@@ -150,9 +152,21 @@ pub fn as_typed(front: &Front) -> String {
 /// A path that means the same from every folder: commands that are printed work anywhere.
 ///
 /// # Errors
-/// When there is no current folder.
+/// When there is no current folder, or when the path cannot be written down in `campaign.json`.
 pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+    let path = std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    utf8(&path)?;
+    Ok(path)
+}
+
+fn utf8(path: &Path) -> Result<&str, Failure> {
+    path.to_str().ok_or_else(|| Failure::usage(format!("{}: not UTF-8; rename it, or a folder above", path.display())))
+}
+
+/// A harness as typed.
+pub fn harness_parser() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new()
+        .try_map(|typed| typed.into_string().map_err(|_| "not UTF-8; rename the file, or a folder above"))
 }
 
 /// `FILE.py[:NAME]` with the file's absolute path, so that a campaign knows its harness again.
@@ -169,7 +183,7 @@ pub fn absolute_harness(typed: &str) -> Result<String, Failure> {
     if path.is_dir() {
         return Err(Failure::usage(format!("{file}: a folder; name a Python file that defines a harness")));
     }
-    let path = path.to_str().ok_or_else(|| Failure::usage(format!("{file}: its path is not UTF-8")))?;
+    let path = utf8(&path)?;
     Ok(name.map_or_else(|| path.to_string(), |name| format!("{path}:{name}")))
 }
 

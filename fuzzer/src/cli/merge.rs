@@ -17,6 +17,7 @@ use super::maps;
 use super::relocate::{self, Relocate};
 use crate::error::{Failure, exit};
 use crate::launcher::screen::grouped;
+use crate::print;
 
 /// From how many snapshots on progress is shown.
 const MANY: usize = 16;
@@ -61,7 +62,7 @@ pub fn run(typed: &Typed, stop: &AtomicBool) -> Result<i32, Failure> {
     for file in &files {
         if stop.load(Ordering::Relaxed) {
             progress.end();
-            eprintln!("hitmap: interrupted; {} was not written", typed.out.display());
+            print::remark(format_args!("hitmap: interrupted; {} was not written", typed.out.display()));
             return Ok(exit::INTERRUPTED);
         }
         union.add(file)?;
@@ -69,7 +70,7 @@ pub fn run(typed: &Typed, stop: &AtomicBool) -> Result<i32, Failure> {
     }
     progress.end();
     union.all.save(&typed.out).map_err(|error| Failure::usage(error.to_string()))?;
-    report(typed, &union);
+    report(typed, &union)?;
     Ok(exit::CLEAN)
 }
 
@@ -85,28 +86,27 @@ fn check_out(out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn report(typed: &Typed, union: &Union<'_>) {
+fn report(typed: &Typed, union: &Union<'_>) -> Result<(), Failure> {
     let (hits, edges, modules) = (union.all.hits(), union.all.total(), union.all.modules().len());
     if typed.json {
         let object = serde_json::json!({
-            "out": typed.out, "snapshots": union.read, "hits": hits, "edges": edges,
+            "out": typed.out.to_string_lossy(), "snapshots": union.read, "hits": hits, "edges": edges,
             "percent": maps::percent(hits, edges), "modules": modules,
             "executions": union.all.meta.executions, "relocated": union.relocate.moved(),
         });
-        println!("{object}");
-    } else {
-        println!(
-            "{}: {} of {} edges ({:.1} %) in {modules} {}, from {} {}",
-            typed.out.display(),
-            grouped(hits),
-            grouped(edges),
-            maps::percent(hits, edges),
-            if modules == 1 { "module" } else { "modules" },
-            union.read,
-            if union.read == 1 { "snapshot" } else { "snapshots" },
-        );
-        union.relocate.told().iter().for_each(|told| println!("{told}"));
+        return print::line(object);
     }
+    print::line(format_args!(
+        "{}: {} of {} edges ({:.1} %) in {modules} {}, from {} {}",
+        typed.out.display(),
+        grouped(hits),
+        grouped(edges),
+        maps::percent(hits, edges),
+        if modules == 1 { "module" } else { "modules" },
+        union.read,
+        if union.read == 1 { "snapshot" } else { "snapshots" },
+    ))?;
+    union.relocate.told().iter().try_for_each(print::line)
 }
 
 /// What was merged so far.
@@ -179,7 +179,8 @@ impl Progress {
         if self.plain.is_some_and(|last| last.elapsed() >= PLAIN_EVERY) {
             self.plain = Some(Instant::now());
             let of = self.bar.length().unwrap_or(0);
-            eprintln!("{} of {of} snapshots · {} edges", self.bar.position(), grouped(all.hits()));
+            let edges = grouped(all.hits());
+            print::remark(format_args!("{} of {of} snapshots · {edges} edges", self.bar.position()));
         }
     }
 

@@ -25,6 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::error::{Failure, exit};
 use crate::launcher::Front;
+use crate::print;
 
 /// Coverage-guided fuzzing of C++ libraries that are used from Python.
 #[derive(Debug, Parser)]
@@ -85,6 +86,7 @@ struct Forwarded {
 
 /// Runs the command line and returns its exit code. `arguments` begin with the program's name.
 pub fn main(arguments: Vec<OsString>, front: Front) -> i32 {
+    open_standard_streams();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -96,11 +98,11 @@ pub fn main(arguments: Vec<OsString>, front: Front) -> i32 {
     match ran {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => {
-            eprintln!("hitmap: {failure}");
+            print::remark(format_args!("hitmap: {failure}"));
             failure.code
         }
         Err(_) => {
-            eprintln!("hitmap: internal error, see above; please report it with what you typed");
+            print::remark("hitmap: internal error, see above; please report it with what you typed");
             exit::INTERNAL
         }
     }
@@ -132,6 +134,20 @@ fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
         Verb::Build(forwarded) => python(front, &["hitmap.build"], forwarded),
         Verb::Flags(forwarded) => python(front, &["hitmap.build", "flags"], forwarded),
         Verb::Engine(typed) => engine::run(typed),
+    }
+}
+
+/// Opens standard input, output and error on nothing where they are closed: the next file that is
+/// opened would get the number, and be taken for the stream by every process that is started.
+fn open_standard_streams() {
+    for stream in 0..=2 {
+        // SAFETY: asks about a descriptor by its number; the path is a C string. The lowest number that
+        // is free is the one asked about.
+        unsafe {
+            if libc::fcntl(stream, libc::F_GETFD) < 0 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            }
+        }
     }
 }
 

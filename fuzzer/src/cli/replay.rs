@@ -11,13 +11,14 @@ use std::time::Duration;
 use hitmap_observers::history::History;
 use hitmap_observers::observer::Hit;
 
-use super::fuzz::absolute_harness;
+use super::fuzz::{absolute_harness, harness_parser};
 use super::worker::WorkerTyped;
 use crate::campaign::manifest::Manifest;
 use crate::error::{Failure, exit};
 use crate::finding::report::describe;
 use crate::finding::symbolize::Symbolizer;
 use crate::launcher::Front;
+use crate::print;
 use crate::worker::Worker;
 use crate::worker::files::Files;
 use crate::worker::limits::Limits;
@@ -39,7 +40,7 @@ pub struct Typed {
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The harness; the one of the campaign that the input lies in, when it is left out
-    #[arg(long, value_name = "HARNESS.py[:NAME]")]
+    #[arg(long, value_name = "HARNESS.py[:NAME]", value_parser = harness_parser())]
     harness: Option<String>,
     /// Time limit of one input, in milliseconds
     #[arg(short = 't', long = "timeout", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -110,9 +111,8 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
         patience: Duration::from_secs(120),
         variant: sanitizer.map_or(Variant::Ordinary, Variant::Sanitized),
     };
-    let files = Files::new(edges).map_err(|e| Failure::internal(format!("no memory for the map: {e}")))?;
-    let history = History::new(files.region.layout().capacity)
-        .map_err(|e| Failure::internal(format!("no memory for the history: {e}")))?;
+    let files = Files::new(edges).map_err(Failure::system("no room for the map"))?;
+    let history = History::new(files.region.layout().capacity).map_err(Failure::system("no room for the history"))?;
     let mut worker = ProcessWorker::start(launch, limits, files, history.fd(), &[])?;
     let mut symbolizer = Symbolizer::default();
     let mut growth = typed.csv.as_deref().map(|path| Growth::new(path, inputs[0].nanos)).transpose()?;
@@ -140,15 +140,16 @@ fn replay_one(
     if json {
         let report = described.as_ref().map(|d| &d.report);
         let line = serde_json::json!({
-            "input": path, "outcome": seen.outcome.word(), "nanos": seen.nanos, "edges": hits.len(), "report": report,
+            "input": path.to_string_lossy(), "outcome": seen.outcome.word(), "nanos": seen.nanos, "edges": hits.len(), "report": report,
         });
-        println!("{line}");
+        print::line(line)?;
     } else if let Some(described) = &described {
-        println!("{}: {} {}", path.display(), seen.outcome.word(), described.report.signature);
-        println!("{}", described.traceback.trim_end());
+        print::line(format_args!("{}: {} {}", path.display(), seen.outcome.word(), described.report.signature))?;
+        print::line(described.traceback.trim_end())?;
     } else {
         let micros = seen.nanos as f64 / 1000.0;
-        println!("{}: {} in {micros:.0} µs, {} edges", path.display(), seen.outcome.word(), hits.len());
+        let (word, edges) = (seen.outcome.word(), hits.len());
+        print::line(format_args!("{}: {word} in {micros:.0} µs, {edges} edges", path.display()))?;
     }
     Ok(described.is_some())
 }

@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus};
 use super::bitmap::{self, Bitmap, Covered};
 use crate::error::{Failure, exit};
 use crate::launcher::screen::grouped;
+use crate::print;
 
 /// What the user typed.
 #[derive(Debug, clap::Args)]
@@ -60,7 +61,7 @@ pub fn run(typed: &Typed) -> Result<i32, Failure> {
     })?;
     let status =
         signals.wait(&mut child).map_err(|e| Failure::internal(format!("cannot wait for the command: {e}")))?;
-    eprintln!("{}", line(bitmap.count()?));
+    print::remark(line(bitmap.count()?));
     Ok(code(status))
 }
 

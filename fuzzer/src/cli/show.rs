@@ -7,6 +7,7 @@ use hitmap_observers::snapshot::{ModuleMap, Snapshot};
 use super::{functions, maps};
 use crate::error::{Failure, exit};
 use crate::launcher::screen::grouped;
+use crate::print;
 
 /// What the bits of a hit class mean, from class 1 to class 128.
 const TIMES: [&str; 8] = ["1", "2", "3", "4-7", "8-15", "16-31", "32-127", "128+"];
@@ -41,15 +42,16 @@ pub fn run(typed: &Typed) -> Result<i32, Failure> {
     let snapshot = maps::load(&file)?;
     if typed.json {
         let mut object = json(&snapshot);
-        object["file"] = serde_json::json!(file);
+        object["file"] = serde_json::json!(file.to_string_lossy());
         if typed.functions {
             object["functions"] = functions::json(&snapshot);
         }
-        println!("{object}");
+        print::line(object)?;
     } else {
         let named = functions::text(&snapshot, typed.functions);
         let gap = if named.is_empty() { "" } else { "\n" };
-        print!("{}: {}{gap}{named}", file.display(), text(&snapshot));
+        let all = format!("{}: {}{gap}{named}", file.display(), text(&snapshot));
+        print::line(all.trim_end())?;
     }
     Ok(exit::CLEAN)
 }

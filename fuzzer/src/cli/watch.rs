@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::bitmap::{self, Bitmap, Covered};
 use crate::error::{Failure, exit};
+use crate::print;
 
 /// How often it is looked whether the object is there yet.
 const LOOK: Duration = Duration::from_millis(100);
@@ -81,7 +82,10 @@ fn open(typed: &Typed, stop: &Receiver<()>) -> Result<Option<Bitmap>, Failure> {
             return Ok(Some(bitmap));
         }
         if !told {
-            eprintln!("hitmap: waiting for {}; start the program with LLVM_COVMAP_SHM_NAME={0}", typed.name);
+            let name = &typed.name;
+            print::remark(format_args!(
+                "hitmap: waiting for {name}; start the program with LLVM_COVMAP_SHM_NAME={name}"
+            ));
             told = true;
         }
         if is_over(stop, LOOK) {

@@ -52,8 +52,8 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     let capacity = Layout::for_edges(settings.map_edges)
         .ok_or_else(|| Failure::usage(format!("--map-edges {}: too large", settings.map_edges)))?
         .capacity;
-    let history = History::new(capacity).map_err(|e| Failure::internal(format!("no memory for the history: {e}")))?;
-    let files = Files::new(settings.map_edges).map_err(|e| Failure::internal(format!("no memory for the map: {e}")))?;
+    let history = History::new(capacity).map_err(Failure::system("no room for the history"))?;
+    let files = Files::new(settings.map_edges).map_err(Failure::system("no room for the map"))?;
     let known: Vec<_> = known.iter().map(module_of).collect();
     let mut worker = ProcessWorker::start(settings.launch(), settings.limits(), files, history.fd(), &known)?;
     manifest.check_builds(&settings.out, loaded(&worker, &known))?;
@@ -69,7 +69,7 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
         worker.time_parts();
     }
     if cut > 0 {
-        notes.push(format!("{cut} seeds are longer than --max-len {} and were cut", settings.max_len));
+        notes.push(format!("seeds longer than --max-len {}, and cut there: {cut}", settings.max_len));
     }
 
     let replacing = replacing(&worker, settings, &mut notes)?;
@@ -122,9 +122,9 @@ fn replacing(worker: &ProcessWorker, settings: &Settings, notes: &mut Vec<String
         ));
         return Ok(Replacing::absent());
     }
-    let files = Files::new(settings.map_edges).map_err(|e| Failure::internal(format!("no memory for the map: {e}")))?;
+    let files = Files::new(settings.map_edges).map_err(Failure::system("no room for the map"))?;
     let capacity = files.region.layout().capacity;
-    let history = History::new(capacity).map_err(|e| Failure::internal(format!("no memory for the history: {e}")))?;
+    let history = History::new(capacity).map_err(Failure::system("no room for the history"))?;
     let launch = Launch { variant: Variant::Comparisons, ..settings.launch() };
     let starting = Starting::begin(launch, settings.limits(), files, history.fd())?;
     Ok(Replacing::new(Box::new(move || Ok(Box::new(starting.finish()?) as Box<dyn Tracer>))))

@@ -78,7 +78,7 @@ impl Engines {
             });
         }
         let name = self.front.hitmap[0].to_string_lossy().into_owned();
-        let mut child = command.spawn().map_err(|e| Failure::internal(format!("cannot start {name}: {e}")))?;
+        let mut child = command.spawn().map_err(Failure::system(&format!("cannot start {name}")))?;
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let events = self.events.0.clone();
         std::thread::spawn(move || {

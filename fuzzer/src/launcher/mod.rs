@@ -18,6 +18,7 @@ use hitmap_observers::snapshot::Snapshot;
 
 use crate::campaign::sweep_temporaries;
 use crate::error::{Failure, exit};
+use crate::print;
 use crate::settings::Settings;
 use engines::{Engines, Event};
 use message::Message;
@@ -124,7 +125,7 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
     }
     screen.end();
     if !session.ready {
-        println!("Stopped before the harness was ready; nothing was written.");
+        print::line("Stopped before the harness was ready; nothing was written.")?;
         return Ok(exit::INTERRUPTED);
     }
     let coverage = merge_coverage(&settings.out)?;

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::message::Status;
 use crate::campaign::health::{Ail, Warning};
+use crate::print;
 use crate::settings::Settings;
 
 /// How often a plain line is written when there is no terminal.
@@ -72,7 +73,7 @@ impl Screen {
     }
 
     fn say(&self, text: &str) {
-        if self.is_live { self.bar.println(text) } else { eprintln!("{text}") }
+        if self.is_live { self.bar.println(text) } else { print::remark(text) }
     }
 
     /// Executions of all engines, over all sessions.
@@ -96,7 +97,7 @@ impl Screen {
             self.bar.set_message(line);
             self.bar.tick();
         } else {
-            eprintln!("{line}");
+            print::remark(line);
         }
     }
 

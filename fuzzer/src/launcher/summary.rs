@@ -7,12 +7,13 @@ use hitmap_observers::snapshot::Snapshot;
 use super::screen::{Screen, counted, grouped};
 use crate::error::Failure;
 use crate::finding::save::all;
+use crate::print;
 use crate::settings::Settings;
 
 /// Prints the summary; returns the number of findings of the campaign.
 ///
 /// # Errors
-/// When the findings cannot be read.
+/// When the findings cannot be read, or the summary cannot be written.
 pub fn print(
     settings: &Settings,
     screen: &Screen,
@@ -23,7 +24,7 @@ pub fn print(
     let path = settings.out.join("findings");
     let findings = all(&path).map_err(Failure::file("cannot read", &path))?;
     let (hits, total) = (coverage.hits(), coverage.total());
-    println!(
+    print::line(format_args!(
         "\n{} after {:.0} s: {} runs in all, {} of {} edges ({:.1} %), {} in the corpus, {}",
         if interrupted { "Stopped" } else { "Done" },
         elapsed.as_secs_f64(),
@@ -33,14 +34,15 @@ pub fn print(
         100.0 * hits as f64 / total.max(1) as f64,
         counted(screen.corpus(), "input"),
         counted(findings.len(), "finding")
-    );
+    ))?;
     for finding in &findings {
         let mark = if finding.reproduces { "" } else { " (did not come back in a fresh process)" };
-        println!("\n  {}-{}{mark}", finding.kind, finding.signature);
-        println!("    {}", finding.title);
-        println!("    input:  {} ({} bytes)", finding.input, finding.input_len);
-        println!("    replay: {}", finding.replay);
+        print::line(format_args!("\n  {}-{}{mark}", finding.kind, finding.signature))?;
+        print::line(format_args!("    {}", finding.title))?;
+        let size = counted(finding.input_len, "byte");
+        print::line(format_args!("    input:  {} ({size})", finding.input))?;
+        print::line(format_args!("    replay: {}", finding.replay))?;
     }
-    println!("\nGo on with: {}", settings.command());
+    print::line(format_args!("\nGo on with: {}", settings.command()))?;
     Ok(findings.len())
 }

@@ -57,6 +57,14 @@ impl Files {
         }
     }
 
+    /// The log, as a server's standard error.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn log_writer(&self) -> io::Result<OwnedFd> {
+        self.log.try_clone()
+    }
+
     /// Empties the log.
     pub fn clear_log(&self) {
         // SAFETY: the descriptor is open; a log that cannot be cut only shows older text.

@@ -15,6 +15,7 @@ use hitmap_wire::region::Region;
 
 use super::files::Files;
 use super::{Makers, WorkerError};
+use crate::error::remedy;
 
 /// How long a fork may take.
 const FORK_PATIENCE: Duration = Duration::from_secs(30);
@@ -158,8 +159,12 @@ impl Server {
             .env("PYTHONHASHSEED", "0")
             // A `json.py` in the current folder must not stand in for Python's own.
             .env("PYTHONSAFEPATH", "1")
+            // It would leave out each `assert` of the harness, which is an oracle.
+            .env_remove("PYTHONOPTIMIZE")
             .stdin(Stdio::null())
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            // What an interpreter says that never comes to hitmap's own code is the reason for the user.
+            .stderr(files.log_writer().map_err(WorkerError::system("no room for the log"))?);
         if launch.variant == Variant::Sanitized(Sanitizer::Asan) {
             command.env("ASAN_OPTIONS", Variant::asan_options(launch.memory_mb));
         }
@@ -188,7 +193,8 @@ impl Server {
         files.batch.clear_notes();
         let process = command.spawn().map_err(|source| {
             let python = launch.python.to_string_lossy().into_owned();
-            WorkerError::Harness(format!("cannot start {python}: {source}; name the interpreter with --python"))
+            let remedy = remedy(&source).unwrap_or("name the interpreter with --python");
+            WorkerError::Harness(format!("cannot start {python}: {source}; {remedy}"))
         })?;
         drop(theirs);
         Ok(Server { process, control: ours, threads: 0, has_comparisons: false, makers: Makers::default() })
@@ -330,18 +336,18 @@ fn readable(fd: BorrowedFd<'_>, patience: Duration) -> bool {
 
 fn died_at_start(launch: &Launch, status: &str, log: &str) -> String {
     let python = launch.python.to_string_lossy();
-    if log.contains("No module named hitmap") {
+    if log.contains("No module named hitmap") || log.contains("No module named 'hitmap'") {
         return format!("{python} has no hitmap; install its wheel there, or name another interpreter with --python");
     }
     // Python's dump goes on into hitmap's own frames, which say nothing to the user.
     let own = |line: &&str| line.contains("/hitmap/worker.py\", line") || line.contains("\"<frozen ");
     let log: Vec<&str> = log.lines().filter(|line| !own(line)).collect();
     let log = log.join("\n");
-    format!(
-        "{}: the process died while it imported the harness ({status}); what it wrote:\n{}",
-        launch.harness,
-        log.trim_end()
-    )
+    let died = format!("{}: {python} died while it imported the harness ({status})", launch.harness);
+    match log.trim_end() {
+        "" => format!("{died} and wrote nothing; is it a Python? --python names another one"),
+        log => format!("{died}; what it wrote:\n{log}"),
+    }
 }
 
 fn failure_text(launch: &Launch, code: i32, report: &str) -> String {

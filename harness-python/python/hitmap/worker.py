@@ -31,6 +31,9 @@ MODULE = "__mp_main__"
 
 USAGE = 4
 
+# Whose frames say nothing of a harness that cannot be imported.
+NOT_THE_USERS = (str(Path(__file__).parent) + os.sep, "<frozen importlib")
+
 # Characters of a message that stand in a title.
 LONGEST = 200
 
@@ -220,17 +223,13 @@ def choose(module: ModuleType, path: Path, name: str | None) -> Harness:
 
 
 def import_report(error: BaseException) -> str:
-    """The traceback of a failed import, from the user's file on, and a hint where there is one.
+    """The traceback of a failed import without hitmap's own frames, and a hint where there is one.
 
     Without the line that heads every traceback: the engine's own sentence stands there.
     """
-    trace = error.__traceback__
-    while trace is not None and (
-        trace.tb_frame.f_code.co_filename == __file__
-        or trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
-    ):
-        trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
+    told = traceback.TracebackException(type(error), error, error.__traceback__)
+    told.stack[:] = [frame for frame in told.stack if not frame.filename.startswith(NOT_THE_USERS)]
+    text = "".join(told.format())
     text = text.removeprefix("Traceback (most recent call last):\n")
     if isinstance(error, ModuleNotFoundError):
         text += f"({sys.executable} was looking; install it there: {sys.executable} -m pip install ...)\n"

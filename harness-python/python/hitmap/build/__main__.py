@@ -22,7 +22,7 @@ examples:
 
 for any other build system:
   CC=hitmap-clang CXX=hitmap-clang++ ./configure
-  clang++ $(hitmap flags --compile) -c a.cpp && clang++ -shared a.o $(hitmap flags --link) -o a.so
+  clang++-19 $(hitmap flags --compile) -c a.cpp && clang++-19 -shared a.o $(hitmap flags --link) -o a.so
 
 exit codes: 0 built and installed, 2 interrupted, 3 internal error, 4 usage, environment, failed build
 or a package without coverage
@@ -49,20 +49,21 @@ class Parser(argparse.ArgumentParser):
 def main(words=None):
     words = sys.argv[1:] if words is None else words
     run = flags if words[:1] == ["flags"] else build
+    name = f"hitmap {run.__name__}"
     try:
         return run(words[1:] if run is flags else words)
     except (package.Refused, toolchain.NoClang, stub.StubFailed, OSError) as error:
-        print(f"hitmap build: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return USAGE
     except installer.BuildFailed as failed:
         tell_failure(failed)
         return USAGE
     except KeyboardInterrupt:
-        print("hitmap build: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception:
         traceback.print_exc()
-        print("hitmap build: this is a mistake in hitmap; please report it with the lines above", file=sys.stderr)
+        print(f"{name}: this is a mistake in hitmap; please report it with the lines above", file=sys.stderr)
         return INTERNAL
 
 
