@@ -41,8 +41,8 @@ impl Growth {
     /// From the weights of one child, in order; `None` before there are three.
     pub fn of(weights: &[Weight]) -> Option<Growth> {
         let [.., first, middle, last] = weights else { return None };
-        let early = slope(first, middle, |w| w.resident_kib * 1024)?;
-        let late = slope(middle, last, |w| w.resident_kib * 1024)?;
+        let early = slope(first, middle, |w| w.resident_kib)? * 1024.0;
+        let late = slope(middle, last, |w| w.resident_kib)? * 1024.0;
         let grown = last.resident_kib.saturating_sub(first.resident_kib);
         Some(Growth {
             resident: late,
@@ -106,8 +106,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_numbers_are_safe(all: Vec<(u64, u32, u64, u64)>) {
-            let weight = |w: &(u64, u32, u64, u64)| Weight { runs: w.0, resident_kib: w.1.into(), heap: w.2, blocks: w.3 };
+        fn any_numbers_are_safe(all: Vec<(u64, u64, u64, u64)>) {
+            let weight = |w: &(u64, u64, u64, u64)| Weight { runs: w.0, resident_kib: w.1, heap: w.2, blocks: w.3 };
             let weights: Vec<Weight> = all.iter().map(weight).collect();
             if let Some(growth) = Growth::of(&weights) {
                 growth.whose();
