@@ -5,9 +5,10 @@
 //! which comes last, or for the next call of the C API: their counters are in place and count
 //! anyway. Whether they share pages with other data cannot be known, so they are never moved.
 
-use hitmap_wire::identity;
+use hitmap_wire::identity::{self, Loaded};
 
 use crate::abi;
+use crate::late;
 use crate::process::Process;
 use crate::register::{self, Arrays, Span};
 
@@ -53,19 +54,17 @@ pub extern "C" fn announce(what: u32, start: *mut u8, stop: *mut u8) {
         return;
     }
     abi::locked((), |process| {
+        late::forget_unloaded(process);
         let Some(library) = identity::holding(start as usize) else { return };
-        let same = |arrays: &Arrays| {
-            arrays.address().is_some_and(|at| (library.span.0..library.span.1).contains(&(at as u64)))
-        };
-        let at = match process.pending.iter().position(same) {
+        let at = match process.pending.iter().position(|(_, arrays)| lie_in(arrays, &library)) {
             Some(at) => at,
             None if what == 3 => return,
             None => {
-                process.pending.push(Arrays::NONE);
+                process.pending.push((library.identity, Arrays::NONE));
                 process.pending.len() - 1
             }
         };
-        let arrays = &mut process.pending[at];
+        let arrays = &mut process.pending[at].1;
         match what {
             0 => arrays.counters = Span { start, stop },
             1 => arrays.flags = Span { start, stop },
@@ -78,7 +77,7 @@ pub extern "C" fn announce(what: u32, start: *mut u8, stop: *mut u8) {
                 register::join(process, only_guards);
             }
             3 => {
-                let all = process.pending.swap_remove(at);
+                let (_, all) = process.pending.swap_remove(at);
                 register::join(process, all);
             }
             _ => {}
@@ -86,9 +85,20 @@ pub extern "C" fn announce(what: u32, start: *mut u8, stop: *mut u8) {
     });
 }
 
+fn lie_in(arrays: &Arrays, library: &Loaded) -> bool {
+    arrays.address().is_some_and(|at| (library.span.0..library.span.1).contains(&(at as u64)))
+}
+
 /// Lets everything join that was announced and still waits.
 pub fn join_pending(process: &mut Process) {
-    for arrays in std::mem::take(&mut process.pending) {
+    for (_, arrays) in std::mem::take(&mut process.pending) {
         register::join(process, arrays);
     }
+}
+
+/// Forgets what was announced by libraries that are gone: another one may lie there by now.
+pub fn forget_unloaded(process: &mut Process) {
+    process.pending.retain(|(identity, arrays)| {
+        arrays.address().and_then(identity::holding).is_some_and(|library| library.identity == *identity)
+    });
 }

@@ -13,7 +13,6 @@ use hitmap_wire::identity;
 use crate::abi::{self, Table};
 use crate::control::{self, Control};
 use crate::process::{self, Process};
-use crate::register::Part;
 use crate::{covmap, exported, guards, register, say};
 
 const SONAME: &CStr = c"libhitmap_rt.so";
@@ -80,19 +79,13 @@ fn other_runtime() -> Option<&'static Table> {
 
 /// Brings the list of libraries up to date when the loader has loaded or unloaded something since.
 pub fn refresh(process: &mut Process) {
+    forget_unloaded(process);
     exported::join_pending(process);
-    let mut loader = (0, 0);
-    identity::each_loaded(|info| {
-        loader = (info.dlpi_adds, info.dlpi_subs);
-        true
-    });
-    if loader == process.loader {
+    let loads = loader().0;
+    if loads == process.loader.0 {
         return;
     }
-    if loader.1 != process.loader.1 {
-        forget_unloaded(&mut process.parts);
-    }
-    process.loader = loader;
+    process.loader.0 = loads;
     for control in controls() {
         // SAFETY: the note led to a block inside a loaded library; a block that is not yet
         // relocated is refused by its `this` field.
@@ -100,9 +93,26 @@ pub fn refresh(process: &mut Process) {
     }
 }
 
-/// A library without our stub, or older than the runtime, does not say that it goes.
-fn forget_unloaded(parts: &mut [Part]) {
-    for part in parts.iter_mut().filter(|part| part.alive) {
+/// How many libraries were loaded so far, and how many unloaded.
+fn loader() -> (u64, u64) {
+    let mut counts = (0, 0);
+    identity::each_loaded(|info| {
+        counts = (info.dlpi_adds, info.dlpi_subs);
+        true
+    });
+    counts
+}
+
+/// A library without our stub, or older than the runtime, does not say that it goes. To be called
+/// before anything joins: what joins may lie where one was that went.
+pub fn forget_unloaded(process: &mut Process) {
+    let unloads = loader().1;
+    if unloads == process.loader.1 {
+        return;
+    }
+    process.loader.1 = unloads;
+    exported::forget_unloaded(process);
+    for part in process.parts.iter_mut().filter(|part| part.alive) {
         let holder = identity::holding(part.address());
         if holder.is_none_or(|loaded| loaded.identity != part.identity) {
             part.alive = false;

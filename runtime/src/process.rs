@@ -9,6 +9,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{BorrowedFd, RawFd};
 
 use hitmap_wire::control::{MAP_VARIABLE, NamedMap, parse_map_variable};
+use hitmap_wire::identity::Identity;
 use hitmap_wire::named;
 use hitmap_wire::region::{AttachError, DEFAULT_EDGES, Region};
 
@@ -28,8 +29,8 @@ pub struct Process {
     pub parts: Vec<Part>,
     /// What this process sees as hit.
     pub view: View,
-    /// Arrays of libraries without our stub that were announced one by one.
-    pub pending: Vec<Arrays>,
+    /// Arrays of libraries without our stub that were announced one by one, and whose they are.
+    pub pending: Vec<(Identity, Arrays)>,
     /// Second copies of the runtime whose callback must count where ours does.
     pub followers: Vec<Follower>,
     /// The loader's counts of loaded and unloaded libraries when we looked last.

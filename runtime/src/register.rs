@@ -5,6 +5,8 @@
 //! this process for good, also while its library is unloaded; its range in the region follows from
 //! its identity, so a library that is loaded again gets the one it had.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use hitmap_wire::PAGE;
 use hitmap_wire::identity::{self, Identity, Loaded};
 use hitmap_wire::modules::{self, COUNTERS, FLAGS, GUARDS, IN_PLACE, Module, PC_TABLE};
@@ -123,6 +125,12 @@ impl Part {
         [self.counters as usize, self.flags as usize, self.guards as usize].into_iter().find(|a| *a != 0).unwrap_or(0)
     }
 
+    /// Whether its guards are as the loader made them.
+    fn has_fresh_guards(&self) -> bool {
+        // SAFETY: the caller's library is loaded, so its guards are; they are aligned words.
+        !self.guards.is_null() && unsafe { AtomicU32::from_ptr(self.guards) }.load(Ordering::Relaxed) == 0
+    }
+
     fn module(&self) -> Module {
         Module {
             identity: self.identity,
@@ -183,7 +191,12 @@ pub fn join(process: &mut Process, arrays: Arrays) {
         });
         let at = match known {
             Some(at) if process.parts[at].alive => {
+                let live = process.live_now();
                 let old = &mut process.parts[at];
+                // It went, and came back to the same place before anybody looked.
+                if let Some(live) = live.filter(|_| old.counted() && old.has_fresh_guards()) {
+                    count_from_now(old, live);
+                }
                 if old.pcs == part.pcs || part.pcs == 0 {
                     continue;
                 }

@@ -339,6 +339,49 @@ fn a_prebuilt_library_that_is_unloaded_is_noticed() {
     assert_eq!(bench.run(&all).numbers, [1, 1, 10, 2, 10]);
 }
 
+/// Announces guards, as a constructor of the compiler's does, and has no table of addresses.
+const ANNOUNCED: &str = "
+#include <stdint.h>
+extern void __sanitizer_cov_trace_pc_guard_init(uint32_t *start, uint32_t *stop);
+static uint32_t guards[8192];
+__attribute__((constructor)) static void start(void) { __sanitizer_cov_trace_pc_guard_init(guards, guards + 8192); }
+int get(void) { return guards[0] != 0; }
+";
+
+/// Announces nothing, and would be where the other was.
+const PLAIN: &str = "
+#include <stdint.h>
+uint32_t words[8192];
+int get(void) { int all = 0; for (int i = 0; i < 8192; i++) all |= words[i] != 0; return all; }
+";
+
+#[test]
+fn what_a_library_announced_goes_with_it() {
+    let bench = Bench::new();
+    let bare = Build { coverage: &[], stub: false, isolate: false, ..Build::default() };
+    let (a, b) = (bench.library_of("a", ANNOUNCED, &bare), bench.library_of("b", PLAIN, &bare));
+    let mut all = vec![with("rt", &runtime()), with("open", &a), "get 0".into(), "close 0".into(), with("open", &b)];
+    all.extend(script(["total", "get 0"]));
+    // Back again, at another place.
+    all.extend([with("open", &a), "get 1".into()]);
+    all.extend(script(["total", "modules", "get 0"]));
+    let ran = bench.run(&all);
+    assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![1, 8192, 0, 1, 8192, 1, 0], ""));
+}
+
+#[test]
+fn a_library_that_comes_back_at_once_is_still_one() {
+    let bench = Bench::new();
+    let bare = Build { coverage: &[], stub: false, isolate: false, ..Build::default() };
+    let (a, b) = (bench.library_of("a", ANNOUNCED, &bare), bench.library_of("b", PLAIN, &bare));
+    // At the same place first, then at another.
+    let mut all = vec![with("rt", &runtime()), with("open", &a), "close 0".into(), with("open", &a), "get 0".into()];
+    all.extend(["close 0".into(), with("open", &b), with("open", &a)]);
+    all.extend(script(["get 1", "total", "modules", "get 0"]));
+    let ran = bench.run(&all);
+    assert_eq!((ran.numbers, ran.stderr.as_str()), (vec![1, 1, 8192, 1, 0], ""));
+}
+
 // The view.
 
 #[test]
