@@ -294,11 +294,12 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(fuzzing, fuzz, out):
     assert out.count("execs_done") > execs
 
 
-def test_ctrl_c_while_engines_start_is_ctrl_c_too(fuzzing):
-    """The terminal sends it to every process of the group, whatever that process is just importing."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_being_stopped_while_engines_start_is_no_failure(fuzzing, number):
+    """A terminal, or who ends a job, tells every process of the group, whatever that process is just importing."""
     with fuzzing("coverage_only", "-j", 2) as running:
         until(lambda: len(running.alive()) > 1, "a second process")
-        running.signal(signal.SIGINT)
+        running.signal(number)
         ended = running.end()
     assert ended.code == 2, ended.said
     assert "Traceback" not in ended.said and "KeyboardInterrupt" not in ended.said, ended.said

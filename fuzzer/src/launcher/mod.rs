@@ -93,7 +93,9 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
                     screen.end();
                     return Err(Failure::internal(format!("engine w{index} died again and again, last by {how}")));
                 }
-                if told_to_stop.is_some() {
+                // Who ends the whole group also ends an engine that does not listen yet.
+                if told_to_stop.is_some() || how == "SIGTERM" {
+                    session.interrupted = true;
                     continue;
                 }
                 if session.ready {
