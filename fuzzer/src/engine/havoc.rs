@@ -2,13 +2,12 @@
 
 use libafl::inputs::{BytesInput, HasMutatorBytes, ResizableMutator};
 use libafl::mutators::{
-    MutationResult, Mutator, SingleChoiceScheduledMutator, Tokens, havoc_mutations, havoc_mutations_no_crossover,
-    tokens_mutations,
+    MutationResult, Mutator, Tokens, havoc_mutations, havoc_mutations_no_crossover, tokens_mutations,
 };
 use libafl::state::{HasMaxSize, HasRand};
 use libafl::{Error, HasMetadata};
 use libafl_bolts::rands::Rand;
-use libafl_bolts::tuples::Merge;
+use libafl_bolts::tuples::{IntoVec, Merge};
 
 use super::State;
 use super::objective::FindingFeedback;
@@ -28,9 +27,12 @@ const RETRIES: usize = 3;
 /// takes until one has been tried everywhere.
 const GATHERED: usize = 256;
 
+/// LibAFL's mutators, and those of shape. A table: in LibAFL's tuple of them, a draw walks past half of all.
+type Mutations = Vec<Box<dyn Mutator<BytesInput, State>>>;
+
 /// The mutator. Its tokens lie in the state, where LibAFL's token mutators look for them.
 pub struct Havoc {
-    mutator: Box<dyn Mutator<BytesInput, State>>,
+    mutations: Mutations,
     has_tokens: bool,
     given: usize,
     gathered: usize,
@@ -42,10 +44,11 @@ impl Havoc {
     /// A mutator with the user's tokens, of which there may be none; `gathers` says whether others join.
     pub fn new(state: &mut State, tokens: Tokens, gathers: bool) -> Havoc {
         let room = if gathers { GATHERED } else { 0 };
-        let mut havoc = Havoc { mutator: without_tokens(), has_tokens: false, given: tokens.len(), gathered: 0, room };
+        let mut havoc =
+            Havoc { mutations: without_tokens(), has_tokens: false, given: tokens.len(), gathered: 0, room };
         if !tokens.is_empty() {
             state.add_metadata(tokens);
-            (havoc.mutator, havoc.has_tokens) = (with_tokens(), true);
+            (havoc.mutations, havoc.has_tokens) = (with_tokens(), true);
         }
         havoc
     }
@@ -63,7 +66,7 @@ impl Havoc {
             self.gathered += all.len() - before;
         }
         if self.gathered > 0 && !self.has_tokens {
-            (self.mutator, self.has_tokens) = (with_tokens(), true);
+            (self.mutations, self.has_tokens) = (with_tokens(), true);
         }
     }
 
@@ -81,7 +84,8 @@ impl Havoc {
         let wanted = 1 << state.rand_mut().below_or_zero(STACK_POWER + 1);
         let mut done = 0;
         for _ in 0..wanted + RETRIES {
-            done += usize::from(self.mutator.mutate(state, input)? == MutationResult::Mutated);
+            let drawn = state.rand_mut().below_or_zero(self.mutations.len());
+            done += usize::from(self.mutations[drawn].mutate(state, input)? == MutationResult::Mutated);
             if done == wanted {
                 break;
             }
@@ -104,8 +108,8 @@ impl Lone {
     pub fn new(seed: u64) -> Result<Lone, Error> {
         let state = super::state(Xoshiro::new(seed), &mut FindingFeedback, 0)?;
         // LibAFL's crossover picks an entry before it looks whether there is one.
-        let mutator = Box::new(SingleChoiceScheduledMutator::new(havoc_mutations_no_crossover().merge(shapes())));
-        Ok(Lone { state, havoc: Havoc { mutator, has_tokens: false, given: 0, gathered: 0, room: 0 } })
+        let mutations = havoc_mutations_no_crossover().merge(shapes()).into_vec();
+        Ok(Lone { state, havoc: Havoc { mutations, has_tokens: false, given: 0, gathered: 0, room: 0 } })
     }
 
     /// Has its next decisions follow from `seed`.
@@ -130,13 +134,12 @@ impl Lone {
     }
 }
 
-fn without_tokens() -> Box<dyn Mutator<BytesInput, State>> {
-    Box::new(SingleChoiceScheduledMutator::new(havoc_mutations().merge(shapes())))
+fn without_tokens() -> Mutations {
+    havoc_mutations().merge(shapes()).into_vec()
 }
 
-fn with_tokens() -> Box<dyn Mutator<BytesInput, State>> {
-    let mutations = havoc_mutations().merge(shapes()).merge(tokens_mutations());
-    Box::new(SingleChoiceScheduledMutator::new(mutations))
+fn with_tokens() -> Mutations {
+    havoc_mutations().merge(shapes()).merge(tokens_mutations()).into_vec()
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! Knows no format. A bracketed part is what stands between `(`, `[`, `{` or `<` and the byte that closes
 //! it; a separator is a byte that comes again, and so is the tag or the padding of a binary record. The
 //! ideas are Radamsa's (its mutations of sequences, trees and numbers): what havoc needs two changes at
-//! once for, one level more or one element more, is one change here, and many levels are one, too.
+//! once for, one level more or one element more, is one change here, and many levels are one, too. In a
+//! binary format nothing closes a part: its length or its count stands before it, and both change together.
 
 use std::borrow::Cow;
 
 use libafl::Error;
 use libafl::corpus::Corpus;
-use libafl::inputs::{BytesInput, HasMutatorBytes, ResizableMutator};
+use libafl::inputs::{BytesInput, HasMutatorBytes};
 use libafl::mutators::{MutationResult, Mutator};
 use libafl::state::{HasCorpus, HasMaxSize, HasRand};
 use libafl_bolts::Named;
@@ -29,7 +30,21 @@ const GROWTH: usize = 4096;
 /// Digits that are read as one number.
 const DIGITS: usize = 18;
 
-const CLOSING: &[u8; 4] = b")]}>";
+/// Powers of two by which a count grows: enough for a length that no longer fits into a byte.
+const MORE: usize = 9;
+/// Bytes of what a count counts, at the most.
+const UNIT: usize = 4;
+/// A count has 1, 2 or 4 bytes.
+const WIDTHS: usize = 3;
+
+/// For a bracket that closes the one that opens; 0 for what is none.
+const BRACKETS: [u8; 256] = {
+    let mut all = [0; 256];
+    (all[b'(' as usize], all[b'[' as usize], all[b'{' as usize], all[b'<' as usize]) = (OPENS, OPENS, OPENS, OPENS);
+    (all[b')' as usize], all[b']' as usize], all[b'}' as usize], all[b'>' as usize]) = (b'(', b'[', b'{', b'<');
+    all
+};
+const OPENS: u8 = 1;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +59,8 @@ enum Change {
     Graft,
     /// A number in digits for another.
     Number,
+    /// A count and what it counts, both by the same number.
+    Count,
 }
 
 /// One of the mutations, and memory that it uses again.
@@ -57,7 +74,7 @@ pub struct Shape {
 }
 
 /// All of them, for LibAFL's havoc.
-pub type Shapes = tuple_list_type!(Shape, Shape, Shape, Shape, Shape);
+pub type Shapes = tuple_list_type!(Shape, Shape, Shape, Shape, Shape, Shape);
 
 /// All of them.
 pub fn shapes() -> Shapes {
@@ -67,6 +84,7 @@ pub fn shapes() -> Shapes {
         Shape::new(Change::Nest, "nest"),
         Shape::new(Change::Graft, "graft"),
         Shape::new(Change::Number, "number"),
+        Shape::new(Change::Count, "count"),
     )
 }
 
@@ -87,7 +105,7 @@ impl Shape {
                 let (from, to) = alike(input, rand)?;
                 let times = times(rand).min(room(input, max_len) / (to - from));
                 made.extend_from_slice(&input[..to]);
-                (0..times).for_each(|_| made.extend_from_slice(&input[from..to]));
+                repeat(made, &input[from..to], times);
                 made.extend_from_slice(&input[to..]);
                 (times > 0).then_some(())
             }
@@ -105,9 +123,9 @@ impl Shape {
                 let level = (head - from) + (to - tail);
                 let times = times(rand).min(room(input, max_len) / level);
                 made.extend_from_slice(&input[..from]);
-                (0..times).for_each(|_| made.extend_from_slice(&input[from..head]));
+                repeat(made, &input[from..head], times);
                 made.extend_from_slice(&input[from..to]);
-                (0..times).for_each(|_| made.extend_from_slice(&input[tail..to]));
+                repeat(made, &input[tail..to], times);
                 made.extend_from_slice(&input[to..]);
                 (times > 0).then_some(())
             }
@@ -131,6 +149,23 @@ impl Shape {
                 made.extend_from_slice(&input[to..]);
                 (made.len() <= max_len && made != input).then_some(())
             }
+            Change::Count => {
+                let field = Field::draw(input, rand)?;
+                let more = 1_usize << rand.below_or_zero(MORE);
+                let behind = &input[field.end()..];
+                // A byte mostly, and sometimes a few; where the input ends, any of its bytes.
+                let unit = 1 + (rand.next().trailing_zeros() as usize).min(UNIT - 1);
+                let any = [input[rand.below_or_zero(input.len())]];
+                let unit = behind.get(..unit).unwrap_or(&any);
+                if more * unit.len() > room(input, max_len) {
+                    return None;
+                }
+                made.extend_from_slice(&input[..field.end()]);
+                field.add(more as u64, &mut made[field.at..])?;
+                repeat(made, unit, more);
+                made.extend_from_slice(behind);
+                Some(())
+            }
         }
     }
 }
@@ -140,7 +175,8 @@ impl Mutator<BytesInput, State> for Shape {
         let max_len = state.max_size();
         // Half of the grafts come from another entry.
         let entries = state.corpus().count();
-        let is_graft = self.change == Change::Graft && input.mutator_bytes().iter().any(|byte| CLOSING.contains(byte));
+        let is_graft = self.change == Change::Graft
+            && input.mutator_bytes().iter().any(|byte| BRACKETS[usize::from(*byte)] > OPENS);
         let other = if is_graft && entries > 0 && state.rand_mut().coinflip(0.5) {
             let drawn = state.rand_mut().below_or_zero(entries);
             let id = state.corpus().nth(drawn);
@@ -152,8 +188,7 @@ impl Mutator<BytesInput, State> for Shape {
         if self.make(input.mutator_bytes(), other, max_len, state.rand_mut()).is_none() {
             return Ok(MutationResult::Skipped);
         }
-        input.resize(0, 0);
-        input.extend(&self.made);
+        std::mem::swap(input.as_mut(), &mut self.made);
         Ok(MutationResult::Mutated)
     }
 
@@ -181,16 +216,13 @@ impl Parts {
         self.all.clear();
         self.open.clear();
         for (at, byte) in input.iter().enumerate() {
-            let opens = match byte {
-                b'(' | b'[' | b'{' | b'<' => {
+            let opens = match BRACKETS[usize::from(*byte)] {
+                0 => continue,
+                OPENS => {
                     self.open.push(at);
                     continue;
                 }
-                b')' => b'(',
-                b']' => b'[',
-                b'}' => b'{',
-                b'>' => b'<',
-                _ => continue,
+                opens => opens,
             };
             if let Some(level) = self.open.iter().rposition(|from| input[*from] == opens) {
                 self.all.push((self.open[level], at + 1));
@@ -226,6 +258,55 @@ fn alike(input: &[u8], rand: &mut Xoshiro) -> Option<(usize, usize)> {
         }
     }
     None
+}
+
+/// Bytes that may be a number of what stands behind them.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    at: usize,
+    width: usize,
+    /// The first byte counts most.
+    is_big_endian: bool,
+}
+
+impl Field {
+    fn draw(input: &[u8], rand: &mut Xoshiro) -> Option<Field> {
+        let (at, width) = (rand.below_or_zero(input.len()), 1 << rand.below_or_zero(WIDTHS));
+        let is_big_endian = rand.coinflip(0.5);
+        (at + width <= input.len()).then_some(Field { at, width, is_big_endian })
+    }
+
+    fn end(&self) -> usize {
+        self.at + self.width
+    }
+
+    /// Adds to the number that `bytes` begin with; `None` when it does not fit.
+    fn add(&self, more: u64, bytes: &mut [u8]) -> Option<()> {
+        let bytes = &mut bytes[..self.width];
+        if self.is_big_endian {
+            bytes.reverse();
+        }
+        let value = bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)) + more;
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = (value >> (8 * at)) as u8;
+        }
+        if self.is_big_endian {
+            bytes.reverse();
+        }
+        (value >> (8 * self.width) == 0).then_some(())
+    }
+}
+
+/// Appends `unit` so many times. What is there doubles: a copy for each takes longer than all the rest.
+fn repeat(made: &mut Vec<u8>, unit: &[u8], times: usize) {
+    let (from, mut left) = (made.len(), unit.len() * times);
+    made.extend_from_slice(&unit[..unit.len().min(left)]);
+    left -= made.len() - from;
+    while left > 0 {
+        let more = left.min(made.len() - from);
+        made.extend_from_within(from..from + more);
+        left -= more;
+    }
 }
 
 /// How many bytes may be added by repeating.
@@ -334,6 +415,25 @@ mod tests {
     }
 
     #[test]
+    fn a_count_grows_with_what_it_counts() {
+        let makes = |input: &[u8], expect: &[u8]| {
+            let all = all(Change::Count, input, None, 4096);
+            assert!(all.contains(expect), "no {expect:?} of {input:?}");
+        };
+        makes(b"\x91\x01", b"\x93\x01\x01\x01");
+        makes(b"\x81\x01\x02", b"\x82\x01\x02\x01\x02");
+        makes(b"\xDC\0\0", &[&b"\xDC\0\x10"[..], &[0xDC; 16]].concat());
+        makes(b"\xDA\0\x01A", &[&b"\xDA\x01\x01"[..], &[b'A'; 257]].concat());
+        makes(b"\x02\0\0\0ab.", &[&b"\x42\0\0\0"[..], &[b'a'; 65], b"b."].concat());
+    }
+
+    #[test]
+    fn no_count_wraps() {
+        assert!(all(Change::Count, b"\xFF", None, 4096).is_empty());
+        assert!(all(Change::Count, b"\xFF\xFF", None, 4096).is_empty());
+    }
+
+    #[test]
     fn what_has_no_shape_is_left() {
         for change in [Change::Repeat, Change::Cut, Change::Nest, Change::Graft, Change::Number] {
             assert!(all(change, b"", None, 4096).is_empty());
@@ -345,7 +445,7 @@ mod tests {
         #[test]
         fn any_input_is_safe_and_none_grows_too_long(input: Vec<u8>, max_len in 0usize..300, seed: u64) {
             let mut rand = Xoshiro::new(seed);
-            for change in [Change::Repeat, Change::Cut, Change::Nest, Change::Graft, Change::Number] {
+            for change in [Change::Repeat, Change::Cut, Change::Nest, Change::Graft, Change::Number, Change::Count] {
                 let mut shape = Shape::new(change, "any");
                 if shape.make(&input, None, max_len, &mut rand).is_some() {
                     proptest::prop_assert!(shape.made.len() <= max_len.max(input.len()));
