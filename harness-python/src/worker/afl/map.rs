@@ -102,6 +102,11 @@ impl AflMap {
         self.plan.drain(&self.region, |_, _| {});
     }
 
+    /// Notes that a child is gone: it may have ended between a count and the journal's entry of it.
+    pub fn child_ended(&self) {
+        self.region.distrust_journal();
+    }
+
     /// Reads and clears hitmap's map, and sets AFL's. The fuzzer cleared that one before the run.
     #[inline]
     pub fn take(&mut self) {

@@ -198,6 +198,7 @@ impl<'a, 'py> Server<'a, 'py> {
     fn bury(&mut self) -> PyResult<Option<i32>> {
         let Some(live) = self.live.take() else { return Ok(None) };
         let over = live.forked.reap()?;
+        self.child.map.child_ended();
         self.child.map.take();
         Ok(Some(over.status))
     }
@@ -206,6 +207,7 @@ impl<'a, 'py> Server<'a, 'py> {
         if let Some(live) = self.live.take() {
             live.forked.kill(libc::SIGKILL);
             live.forked.reap()?;
+            self.child.map.child_ended();
         }
         Ok(())
     }
