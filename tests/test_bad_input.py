@@ -314,7 +314,7 @@ def test_standard_error_on_a_full_disk_costs_only_the_remarks(shell, harness, ou
     assert shell(f"hitmap fuzz {harness(GOOD)} -o {out.folder} --max-execs 1000 2>/dev/full").code == 0
 
 
-@pytest.mark.parametrize("limit", ["-n 20", "-n 8", "-f 4"])
+@pytest.mark.parametrize("limit", ["-n 12", "-n 8", "-f 4"])
 def test_a_limit_of_the_system_is_named(shell, harness, out, limit):
     ended = shell(f"ulimit {limit}; hitmap fuzz {harness(GOOD)} -o {out.folder} --max-execs 1000")
     check_refusal(ended, (f"ulimit {limit[:2]}",))

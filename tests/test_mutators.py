@@ -163,6 +163,7 @@ def mutator(data, max_size, seed):
     assert "mutator" in ended.said and says in " ".join(ended.said.split()), ended.said
     written = (out.workers[0] / "mutators.txt").read_text()
     assert says in written
+    assert "\n\n  File" not in written, "a traceback as Python writes it"
     if "raised" in says or "signal" in says or "return within" in says:
         assert "in mutator" in written, "the place"
 

@@ -187,6 +187,13 @@ fn advice(bench: &Bench) -> Vec<String> {
              other; measure again when nothing else runs, and if it stays so, use more cores (-j)"
         ));
     }
+    if hand_over > 40.0 && tally.died * 100 >= tally.runs.max(1) {
+        advice.push(format!(
+            "hand-over is {hand_over:.0} % of the time, and {} inputs ended the child: each costs the wait for its \
+             end, and a time-out all of its limit; mend the bug that is hit most, or lower -t",
+            grouped(tally.died)
+        ));
+    }
     let judging = share("judging");
     if judging > 40.0 {
         advice.push(format!(
@@ -289,6 +296,9 @@ mod tests {
         check(bench(10, 980, 970, 1), "97 % of the time is the harness's own, 970.0 µs a call");
         check(bench(300, 600, 300, 100), "nothing stands out");
         check(bench(100, 800, 100, 100), "hand-over is 60 % of the time");
+        let mut dying = bench(100, 800, 100, 100);
+        dying.tally.died = 20;
+        check(dying, "20 inputs ended the child");
         let mut rejecting = bench(300, 600, 300, 100);
         rejecting.tally.rejected = 1000;
         check(rejecting, "rejects 100 % of inputs");

@@ -150,7 +150,11 @@ fn shm_open(name: &str, flags: libc::c_int) -> io::Result<File> {
 }
 
 fn refused(name: &str, error: &io::Error) -> Failure {
-    Failure::usage(format!("{name}: {error}; name a shared memory object as in --name /mylib"))
+    let remedy = match error.raw_os_error() {
+        Some(libc::EINVAL | libc::ENAMETOOLONG) | None => "name a shared memory object as in --name /mylib",
+        _ => "such objects are files in /dev/shm",
+    };
+    Failure::usage(format!("{name}: {error}; {remedy}"))
 }
 
 #[cfg(test)]

@@ -30,19 +30,19 @@ pub struct Typed {
 pub fn run(typed: Typed) -> Result<i32, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
-    super::listen(move || {
+    let listening = super::listen(move || {
         raised.store(true, Ordering::Relaxed);
         // A harness may take minutes to import, and nothing is written before it is.
         if !session::IS_READY.load(Ordering::Relaxed) {
             Message::Done { interrupted: true }.send();
             std::process::exit(exit::CLEAN);
         }
-    })?;
+    });
     let mut settings: Settings = serde_json::from_str(&typed.settings)
         .map_err(|e| Failure::usage(format!("`hitmap engine` is started by `hitmap fuzz`, not by hand ({e})")))?;
     settings.max_time = settings.max_time.map(|all| (all - typed.gone).max(0.0));
     let budget = settings.execs_of(typed.index).map(|all| all.saturating_sub(typed.spent));
-    let message = match session::run(&settings, typed.index, budget, stop) {
+    let message = match listening.and_then(|()| session::run(&settings, typed.index, budget, stop)) {
         Ok(interrupted) => Message::Done { interrupted },
         Err(failure) => Message::Failed { code: failure.code, message: failure.message },
     };

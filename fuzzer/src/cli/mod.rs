@@ -168,7 +168,11 @@ fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
 
 /// Has Ctrl-C and SIGTERM call `heard`, on a thread of its own.
 fn listen(heard: impl FnMut() + Send + 'static) -> Result<(), Failure> {
-    ctrlc::set_handler(heard).map_err(|e| Failure::internal(format!("cannot listen for Ctrl-C: {e}")))
+    let what = "cannot listen for Ctrl-C";
+    ctrlc::set_handler(heard).map_err(|error| match error {
+        ctrlc::Error::System(error) => Failure::system(what)(error),
+        other => Failure::internal(format!("{what}: {other}")),
+    })
 }
 
 /// Hands over to a module of the Python package.

@@ -34,7 +34,7 @@ use crate::worker::server::{Launch, Variant};
 
 An input that lies in a campaign's folder is run as that campaign runs its inputs.
 
-Exit codes: 0 no input is a finding, 1 one is.")]
+Exit codes: 0 no input is a finding, 1 one is, 3 internal error, 4 usage.")]
 pub struct Typed {
     /// Files to run; a folder stands for the files in it
     #[arg(required = true, value_name = "INPUT")]

@@ -67,10 +67,9 @@ pub fn run(typed: &Typed) -> Result<i32, Failure> {
 /// A channel that hears of Ctrl-C and SIGTERM.
 fn stop() -> Result<Receiver<()>, Failure> {
     let (sender, receiver) = std::sync::mpsc::channel();
-    ctrlc::set_handler(move || {
+    super::listen(move || {
         let _ = sender.send(());
-    })
-    .map_err(|e| Failure::internal(format!("cannot listen for Ctrl-C: {e}")))?;
+    })?;
     Ok(receiver)
 }
 

@@ -78,18 +78,18 @@ impl Engines {
             });
         }
         let name = self.front.hitmap[0].to_string_lossy().into_owned();
-        let mut child = command.spawn().map_err(Failure::system(&format!("cannot start {name}")))?;
+        let child = command.spawn().map_err(Failure::system(&format!("cannot start {name}")))?;
+        let child = self.running[index].insert(child);
+        self.parted[index] = false;
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let events = self.events.0.clone();
-        std::thread::spawn(move || {
+        let listener = std::thread::Builder::new().spawn(move || {
             for message in lines.map_while(Result::ok).filter_map(|line| Message::read(&line)) {
                 let _ = events.send((index, Some(message)));
             }
             let _ = events.send((index, None));
         });
-        self.parted[index] = false;
-        self.running[index] = Some(child);
-        Ok(())
+        listener.map(drop).map_err(Failure::system("cannot listen to an engine"))
     }
 
     /// The next event; `None` when there was none for `patience`.

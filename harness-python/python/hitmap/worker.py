@@ -121,7 +121,7 @@ class Host:
         frames = traceback.extract_tb(error.__traceback__)
         where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
         headline = f"{who} raised {name}{where}" + (f": {message}" if message else "")
-        return _printable("\n".join([headline, "", *traceback.format_exception(type(error), error, error.__traceback__)]))
+        return _printable("".join([headline, "\n\n", *traceback.format_exception(type(error), error, error.__traceback__)]))
 
 
 def load(argument: str) -> Harness:
@@ -213,7 +213,8 @@ def choose(module: ModuleType, path: Path, name: str | None) -> Harness:
             return named
         if callable(named) and not isinstance(named, type):
             return Harness(named)
-        raise LoadFailure(LoadFailure.NO_SUCH_HARNESS, ", ".join(found) or "none; decorate one with @hitmap.harness")
+        known = [*found, *(test for test, value in vars(module).items() if _hypothesis.is_test(value))]
+        raise LoadFailure(LoadFailure.NO_SUCH_HARNESS, ", ".join(known) or "none; decorate one with @hitmap.harness")
     if not found:
         text = f"{path.name} defines no harness; decorate a function that takes bytes with @hitmap.harness"
         raise LoadFailure(LoadFailure.NO_HARNESS, text)
@@ -288,7 +289,7 @@ def refuse(why: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
-    if arguments and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help")):
+    if not arguments or not arguments[0].startswith("-") or arguments[0] in ("-h", "--help"):
         from hitmap import _afl
 
         return _afl.main(arguments)
