@@ -62,9 +62,18 @@ pub fn all(findings: &Path) -> io::Result<Vec<Report>> {
     };
     let mut folders: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
     folders.sort();
-    let read = |folder: PathBuf| serde_json::from_slice(&std::fs::read(folder.join("report.json")).ok()?).ok();
+    let read = |folder: PathBuf| read(&folder);
     let visible = |folder: &PathBuf| !folder.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
     Ok(folders.into_iter().filter(visible).filter_map(read).collect())
+}
+
+/// The report of a finding, with the paths of where it lies now: campaigns are copied and renamed.
+fn read(folder: &Path) -> Option<Report> {
+    let mut report: Report = serde_json::from_slice(&std::fs::read(folder.join("report.json")).ok()?).ok()?;
+    let input = folder.join("input").to_string_lossy().into_owned();
+    report.replay = report.replay.replace(&shell_quote(&report.input), &shell_quote(&input));
+    report.input = input;
+    Some(report)
 }
 
 /// A path as a shell takes it.
@@ -107,6 +116,17 @@ mod tests {
         let all = all(folder.path()).unwrap();
         assert_eq!(all.len(), 1);
         assert!(all[0].replay.starts_with("hitmap replay /"));
+    }
+
+    #[test]
+    fn a_campaign_that_was_renamed_names_its_inputs_where_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (before, after) = (folder.path().join("a"), folder.path().join("b c"));
+        save(&before, described("aa"), b"one", None, "hitmap").unwrap();
+        std::fs::rename(before, &after).unwrap();
+        let input = after.join("signal-aa/input").to_string_lossy().into_owned();
+        let found = all(&after).unwrap().remove(0);
+        assert_eq!((found.replay, found.input), (format!("hitmap replay '{input}'"), input));
     }
 
     #[test]
