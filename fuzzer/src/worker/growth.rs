@@ -9,6 +9,8 @@ use hitmap_wire::batch::Weight;
 /// last of three weights. Below both it is lost in what allocators keep in reserve.
 const SLOPE: f64 = 16.0;
 const LEAST_KIB: u64 = 1024;
+/// Under a sanitizer freed memory first fills the quarantine, 64 MiB and their shadow.
+const LEAST_KIB_SANITIZED: u64 = 128 << 10;
 
 /// A block of Python's own allocator is 16 to 512 bytes; this is about what one is on average.
 const BLOCK: f64 = 64.0;
@@ -39,16 +41,17 @@ pub struct Growth {
 
 impl Growth {
     /// From the weights of one child, in order; `None` before there are three.
-    pub fn of(weights: &[Weight]) -> Option<Growth> {
+    pub fn of(weights: &[Weight], is_sanitized: bool) -> Option<Growth> {
         let [.., first, middle, last] = weights else { return None };
         let early = slope(first, middle, |w| w.resident_kib)? * 1024.0;
         let late = slope(middle, last, |w| w.resident_kib)? * 1024.0;
         let grown = last.resident_kib.saturating_sub(first.resident_kib);
+        let least = if is_sanitized { LEAST_KIB_SANITIZED } else { LEAST_KIB };
         Some(Growth {
             resident: late,
             heap: slope(middle, last, |w| w.heap)?,
             blocks: slope(middle, last, |w| w.blocks)?,
-            is_leak: early > SLOPE && late > SLOPE && late > early / 2.0 && grown >= LEAST_KIB,
+            is_leak: early > SLOPE && late > SLOPE && late > early / 2.0 && grown >= least,
         })
     }
 
@@ -81,7 +84,7 @@ mod tests {
         let weight =
             |(at, w): (usize, &(u64, u64, u64))| Weight { runs: 512 << at, resident_kib: w.0, heap: w.1, blocks: w.2 };
         let weights: Vec<Weight> = all.iter().enumerate().map(weight).collect();
-        Growth::of(&weights).map(|growth| (growth.is_leak, growth.whose()))
+        Growth::of(&weights, false).map(|growth| (growth.is_leak, growth.whose()))
     }
 
     #[test]
@@ -104,12 +107,23 @@ mod tests {
         assert_eq!(check(&[(0, 0, 0), (100, 0, 0), (300, 0, 0)]).map(|(leak, _)| leak), Some(false));
     }
 
+    #[test]
+    fn a_quarantine_that_fills_is_no_leak() {
+        let weight = |(at, kib): (usize, u64)| Weight { runs: 512 << at, resident_kib: kib, heap: 0, blocks: 0 };
+        let is_leak = |kib: [u64; 3]| {
+            let weights: Vec<Weight> = kib.into_iter().enumerate().map(weight).collect();
+            Growth::of(&weights, true).unwrap().is_leak
+        };
+        assert!(!is_leak([0, 20 << 10, 60 << 10]));
+        assert!(is_leak([0, 100 << 10, 300 << 10]));
+    }
+
     proptest::proptest! {
         #[test]
         fn any_numbers_are_safe(all: Vec<(u64, u64, u64, u64)>) {
             let weight = |w: &(u64, u64, u64, u64)| Weight { runs: w.0, resident_kib: w.1, heap: w.2, blocks: w.3 };
             let weights: Vec<Weight> = all.iter().map(weight).collect();
-            if let Some(growth) = Growth::of(&weights) {
+            if let Some(growth) = Growth::of(&weights, false) {
                 growth.whose();
             }
         }

@@ -19,7 +19,7 @@ use super::child::{BatchEnd, Child};
 use super::files::Files;
 use super::growth::Growth;
 use super::limits::Limits;
-use super::server::{Ended, Launch, Server, forget_addresses};
+use super::server::{Ended, Launch, Server, Variant, forget_addresses};
 use super::table::{self, Table};
 use super::{Evidence, Made, Makers, Miss, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
 use crate::finding::{python, raw};
@@ -240,7 +240,7 @@ impl ProcessWorker {
         };
         let end = child.work(&self.files, &self.server, &self.limits)?;
         child.runs += count as u64;
-        if let Some(growth) = Growth::of(&child.weights) {
+        if let Some(growth) = Growth::of(&child.weights, matches!(self.launch.variant, Variant::Sanitized(_))) {
             self.growth = Some(growth);
         }
         if let Some(watched) = child.watch() {
