@@ -101,6 +101,11 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn ask(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn list_touched(at: *const u8, first: u32, list: *mut u32) -> usize {
         let (mut bits, mut i) = (0, 0);
         while i < GROUP {

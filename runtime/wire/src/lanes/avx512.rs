@@ -67,6 +67,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn ask(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn list_touched(at: *const u8, first: u32, list: *mut u32) -> usize {
         const PLACES: [u32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
         let (mut all, mut i) = (0, 0);

@@ -3,9 +3,11 @@
 //! Owns the list and the pass that fills it, in two steps of a few thousand edges each: which blocks
 //! are touched is chance, and a branch on chance ends the processor's look ahead, which the sweep of a
 //! large plane lives by. So the first step only lists, with no such branch, and the second takes what
-//! was listed while its lines are still near. At 1 Mi edges with 1,000 touched blocks, reading the plane is
-//! three quarters of the cost (Zen 5: 8 of 11 microseconds; the third-level cache gives no more, and to
-//! ask for counters before their turn gained nothing). Knows nothing of what is new.
+//! was listed while its lines are still near and those of the next step are on their way. Every second
+//! sweep goes backwards, step by step: what the last one read last is near still, and would be pushed out
+//! by what it read first. Measured on Zen 5 with 1 Mi edges and 1,000 touched blocks, with the history's
+//! turn: 11.7 microseconds before the two, 9.2 with them. To ask for counters before their turn gained
+//! nothing, nor did a packed list of classes. Knows nothing of what is new.
 
 use std::mem::MaybeUninit;
 
@@ -17,8 +19,8 @@ use crate::class::Class;
 pub struct Blocks {
     firsts: Vec<u32>,
     classes: Vec<Line>,
-    /// Whether the next sweep begins in the middle.
-    turn: bool,
+    /// Whether the next sweep goes backwards.
+    back: bool,
 }
 
 /// The classes of a block, as a line of the cache: one that lies across two costs two.
@@ -101,13 +103,14 @@ unsafe fn walk<L: Lanes>(stretch: Stretch, lead: *const u8, base: u32, out: &mut
     let Stretch { counters, flags, len, how, .. } = stretch;
     let blocks = len.div_ceil(BLOCK);
     let (steps, mut list) = (blocks.div_ceil(STEP), List::new());
-    // Half of the sweeps begin in the middle: what the last one read last is near still, and would be
-    // pushed out by what it read first.
-    let middle = if out.turn { steps / 2 } else { 0 };
-    out.turn = !out.turn;
-    for step in (middle..steps).chain(0..middle) {
+    let back = out.back;
+    out.back = !back;
+    for turn in 0..steps {
+        let step = if back { steps - 1 - turn } else { turn };
         // SAFETY: the caller's word.
         let listed = unsafe { list.fill::<L>(lead, step, blocks) };
+        let next = if back { step.saturating_sub(1) } else { step + 1 };
+        ask_ahead::<L>(lead.wrapping_add(next * STEP * BLOCK));
         let old = out.firsts.len();
         debug_assert_eq!(old, out.classes.len());
         out.firsts.reserve(listed);
@@ -128,7 +131,7 @@ unsafe fn walk<L: Lanes>(stretch: Stretch, lead: *const u8, base: u32, out: &mut
             out.firsts.set_len(old + listed);
             out.classes.set_len(old + listed);
         }
-        // The last block of a stretch may have been touched behind the end only.
+        // The last block of a stretch may have been touched behind the end only. Backwards it comes first.
         if out.classes.last().is_some_and(|line| line.0 == [0; BLOCK]) {
             out.firsts.pop();
             out.classes.pop();
@@ -136,10 +139,26 @@ unsafe fn walk<L: Lanes>(stretch: Stretch, lead: *const u8, base: u32, out: &mut
     }
 }
 
+/// Blocks of the next step that are asked for. 32 gained less; of 112 and more the compiler makes a loop,
+/// and they gained nothing.
+const AHEAD: usize = 80;
+
+/// Asks for the first blocks of a step, which may be none of the plane. How many blocks are taken before it
+/// is chance, and where the processor guesses that wrong it would come to them late.
+#[inline(always)]
+fn ask_ahead<L: Lanes>(at: *const u8) {
+    let mut i = 0;
+    while i < AHEAD {
+        L::ask(at.wrapping_add(i * BLOCK));
+        i += 1;
+    }
+}
+
 /// Blocks that are looked at together.
 pub(super) const GROUP: usize = u64::BITS as usize;
-/// Blocks that are listed before the first is taken: half a first-level cache of a plane.
-pub(super) const STEP: usize = 8 * GROUP;
+/// Blocks that are listed before the first is taken: a third of a first-level cache.
+/// Half as many and twice as many were slower.
+pub(super) const STEP: usize = 4 * GROUP;
 /// Places of a group that are written down without a look at how many there are.
 const BLIND: usize = 8;
 

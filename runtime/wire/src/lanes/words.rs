@@ -79,6 +79,9 @@ impl Lanes for Words {
     }
 
     #[inline(always)]
+    fn ask(_at: *const u8) {}
+
+    #[inline(always)]
     unsafe fn list_touched(at: *const u8, first: u32, list: *mut u32) -> usize {
         // SAFETY: the caller's word.
         unsafe { write_down(touched_blocks::<Words>(at, GROUP), first, list) }
