@@ -161,8 +161,10 @@ pub fn ails_of_state(state: &State) -> Vec<Warning> {
 
 /// What ails a stretch of work, by how children used the processor.
 pub fn ails_of_time(watched: &Watched) -> Vec<Warning> {
-    let idle = watched.busy.saturating_sub(watched.cpu).saturating_sub(watched.queued);
-    let (queued, idle) = (percent(watched.queued, watched.busy), percent(idle, watched.busy));
+    let queued = percent(watched.queued, watched.busy);
+    // Of the time that the child has for itself: on a machine that is full, one that sleeps waits twice.
+    let own = watched.busy.saturating_sub(watched.queued);
+    let idle = percent(own.saturating_sub(watched.cpu), own);
     let mut ails = Vec::new();
     if queued > 40.0 {
         ails.push(warning(
@@ -320,6 +322,7 @@ mod tests {
         assert_eq!(check_time(95, 3), []);
         assert_eq!(check_time(10, 5), [Ail::Waiting]);
         assert_eq!(check_time(40, 58), [Ail::Crowded]);
+        assert_eq!(check_time(1, 90), [Ail::Crowded, Ail::Waiting]);
         assert_eq!(check_time(700, 0), [], "threads of its own use other processors");
     }
 
