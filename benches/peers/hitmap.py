@@ -3,6 +3,7 @@
 Packages come in by `hitmap build`, with its own defaults: assertions of the library stay in.
 """
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ class Hitmap(Peer):
     name = "hitmap"
 
     def install(self) -> None:
-        self.wheel()
+        self.version()
 
     def wheel(self) -> Path:
         wheels = list((ROOT / "target" / "wheels").glob("hitmap-*.whl"))
@@ -27,7 +28,9 @@ class Hitmap(Peer):
             raise Unavailable("target/wheels should hold one wheel of hitmap; run `make wheel`")
         return wheels[0]
 
+    @functools.cache
     def version(self) -> str:
+        """Looked up once, so that a wheel that is built anew meanwhile costs no figures."""
         return f"hitmap {self.wheel().name.split('-')[1]}"
 
     def bin(self, target: Target) -> Path:
