@@ -136,7 +136,7 @@ def test_a_server_that_cannot_fork_says_why(harness):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "HARNESS.py"),
+        ([], "--harness"),
         (["--harness", "x.py"], "--fds"),
         (["--harness", "x.py", "--fds", "1,2"], "seven"),
         (["--harness", "x.py", "--fds", "90,91,92,93,94,95,96"], "descriptor 90"),

@@ -289,7 +289,7 @@ def refuse(why: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
-    if not arguments or not arguments[0].startswith("-") or arguments[0] in ("-h", "--help"):
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help")):
         from hitmap import _afl
 
         return _afl.main(arguments)
