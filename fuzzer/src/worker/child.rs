@@ -19,6 +19,10 @@ const LAST_WORDS: Duration = Duration::from_millis(1000);
 /// How often a child is weighed between batches.
 const WEIGH_EVERY: Duration = Duration::from_millis(20);
 
+/// The longest time between two looks at a child that has not answered: what it grows by meanwhile is
+/// taken from the machine, at some gigabytes a second.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// How often it is looked up how a child uses the processor: the system tells it in steps of 10 ms.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
@@ -80,7 +84,7 @@ impl Child {
     /// [`WorkerError::Broken`] when the server is gone.
     pub fn work(&mut self, files: &Files, server: &Server, limits: &Limits) -> Result<BatchEnd, WorkerError> {
         hitmap_wire::control::wake(files.wake.as_fd()).map_err(WorkerError::system("wake the child"))?;
-        let tick = (limits.timeout / 8).clamp(Duration::from_millis(2), Duration::from_millis(50));
+        let tick = (limits.timeout / 8).clamp(Duration::from_millis(2), LOOK_EVERY);
         let mut at = u32::MAX;
         let began = Instant::now();
         let mut since = began;

@@ -66,8 +66,13 @@ pub fn end_if_forked_again() {
     }
 }
 
-/// Bounds private memory to what is in use now and `mb` MiB more, so that one giant allocation fails
-/// where it is made (`malloc` gives null, Python raises `MemoryError`). 0 sets no limit.
+/// Memory that may be taken, in limits of what may be used: the engine ends a child that grows past its
+/// limit, and looks often enough to do so long before this is reached. Were both the same, it would be
+/// chance whether an input that grows is killed or gets a `MemoryError`, and one bug would be two findings.
+const HEADROOM: u64 = 4;
+
+/// Bounds private memory to what is in use now and four times `mb` MiB more, so that one giant allocation
+/// fails where it is made (`malloc` gives null, Python raises `MemoryError`). 0 sets no limit.
 ///
 /// Called before each batch, because what earlier inputs leaked is no fault of the next one; that a
 /// child has grown too large is for the engine to see, which replaces it. Data is what counts, not
@@ -79,7 +84,7 @@ pub fn bound_memory(mb: u64) -> io::Result<()> {
     if mb == 0 {
         return Ok(());
     }
-    let limit = private_bytes()?.saturating_add(mb.saturating_mul(1 << 20));
+    let limit = private_bytes()?.saturating_add(mb.saturating_mul(HEADROOM << 20));
     let mut old = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the pointer is to a writable struct.
     unsafe { libc::getrlimit(libc::RLIMIT_DATA, &mut old) };
