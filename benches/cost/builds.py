@@ -130,6 +130,13 @@ class Shared(Ours):
         return ["-fsanitize-coverage=edge,trace-pc-guard"], ["-Wl,--build-id=sha1"]
 
 
+class Called(Ours):
+    """Guards whose callback the assembler was not asked to put in line."""
+
+    def flags(self) -> tuple[list[str], list[str]]:
+        return ["-fsanitize-coverage=edge,trace-pc-guard,pc-table"], self.ask("--link")
+
+
 class Standin(Build):
     """A callback of ours that costs what somebody else's costs, in a shared library of its own."""
 
@@ -154,10 +161,11 @@ EVENTS = Standin("events", "counts events", EDGES)
 BUILDS: list[Build] = [
     Ours("default", "hitmap, inline counters and flags"),
     Ours("lto", "hitmap, ThinLTO with journal", "--lto"),
-    Ours("guard", "hitmap, hidden callback", "--guard"),
+    Ours("guard", "hitmap, hidden callback, in line by the assembler", "--guard"),
+    Called("called", "hitmap, hidden callback, called", "--guard"),
     Shared("shared", "hitmap, shared callback"),
     Ours("func", "hitmap, functions counted", "--func"),
-    Ours("func-live", "hitmap, functions live, by a call", "--func", "--guard"),
+    Ours("func-live", "hitmap, functions live, by the assembler", "--func", "--guard"),
     Ours("func-lto", "hitmap, functions live, ThinLTO", "--func", "--lto"),
     Standin("memcov_master", "memcov", EDGES),
     Standin("memcov_bitmap", "memcov, bitmap branch", EDGES),

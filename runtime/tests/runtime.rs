@@ -13,7 +13,8 @@ use std::process::Command;
 use std::sync::atomic::Ordering;
 
 use fixture::{
-    Bench, Build, GUARDS, INLINE, Shared, clang, linkers, ok, runtime, script, stub_folder, with, with_path,
+    Bench, Build, GUARDS, GUARDS_IN_LINE, INLINE, Shared, clang, linkers, ok, runtime, script, stub_folder, with,
+    with_path,
 };
 use hitmap_wire::modules;
 use hitmap_wire::named;
@@ -36,6 +37,10 @@ fn guards() -> Build<'static> {
     Build { coverage: &[GUARDS], ..Build::default() }
 }
 
+fn guards_in_line() -> Build<'static> {
+    Build { coverage: GUARDS_IN_LINE, ..Build::default() }
+}
+
 fn prebuilt<'a>(coverage: &'a [&'a str]) -> Build<'a> {
     Build { coverage, stub: false, isolate: false, ..Build::default() }
 }
@@ -44,7 +49,7 @@ fn prebuilt<'a>(coverage: &'a [&'a str]) -> Build<'a> {
 
 #[test]
 fn a_library_without_a_runtime_works() {
-    for build in [Build::default(), guards(), Build { isolate: false, ..Build::default() }] {
+    for build in [Build::default(), guards(), guards_in_line(), Build { isolate: false, ..Build::default() }] {
         let bench = Bench::new();
         let lib = bench.library("a", &build);
         let ran = bench.run(&[with("open", &lib), "call 0 3 300".into(), "get 0".into(), "close 0".into()]);
@@ -74,7 +79,7 @@ fn every_instrumentation_counts_edges_or_functions_with_and_without_addresses() 
 }
 
 #[test]
-fn guards_in_line_say_hit_or_not_and_keep_a_journal() {
+fn guards_with_thin_lto_say_hit_or_not_and_keep_a_journal() {
     for coverage in
         [GUARDS, "-fsanitize-coverage=edge,trace-pc-guard,pc-table", "-fsanitize-coverage=func,trace-pc-guard"]
     {
@@ -93,7 +98,7 @@ fn guards_in_line_say_hit_or_not_and_keep_a_journal() {
 }
 
 #[test]
-fn thin_lto_leaves_no_call_of_the_guards_callback() {
+fn thin_lto_leaves_no_call_of_the_guards_callback_and_the_assembler_none_but_of_first_touches() {
     let bench = Bench::new();
     let lib = bench.library("a", &Build { coverage: &[GUARDS], lto: true, edges: 100, ..Build::default() });
     let listing = |lib: &std::path::Path| {
@@ -110,6 +115,18 @@ fn thin_lto_leaves_no_call_of_the_guards_callback() {
     assert!(calls("<hitmap_first_touch>", &inlined) >= 100);
     let called = listing(&bench.library("b", &Build { edges: 100, ..guards() }));
     assert_eq!(calls("<__sanitizer_cov_trace_pc_guard>", &called), 100);
+    if cfg!(target_arch = "x86_64") {
+        // Behind each function's return, and back into the function.
+        let in_line = listing(&bench.library("c", &Build { edges: 100, ..guards_in_line() }));
+        let lines: Vec<&str> = in_line.lines().collect();
+        let behind = |three: &&[&str]| {
+            three[0].contains("ret")
+                && three[1].contains("<__sanitizer_cov_trace_pc_guard>")
+                && three[2].contains("jmp")
+        };
+        assert_eq!(lines.windows(3).filter(behind).count(), 100);
+        assert_eq!(calls("<__sanitizer_cov_trace_pc_guard>", &in_line), 100);
+    }
 }
 
 #[test]
@@ -144,6 +161,7 @@ fn every_instrumentation_in_one_process() {
     let builds = [
         Build::default(),
         guards(),
+        guards_in_line(),
         Build { coverage: &[GUARDS], lto: true, ..Build::default() },
         Build { coverage: &[func], ..Build::default() },
         prebuilt(&[GUARDS]),
@@ -157,7 +175,7 @@ fn every_instrumentation_in_one_process() {
     all.extend(script(["total", "modules", "hits", "save"]));
     all.extend((0..builds.len()).map(|i| format!("class {}", 11 * i)));
     let ran = bench.run(&all);
-    assert_eq!((&ran.numbers[..], ran.stderr.as_str()), (&[60, 6, 6, 4, 4, 1, 4, 4, 4][..], ""));
+    assert_eq!((&ran.numbers[..], ran.stderr.as_str()), (&[70, 7, 7, 4, 4, 4, 1, 4, 4, 4][..], ""));
 }
 
 #[test]
@@ -167,12 +185,16 @@ fn a_counter_that_wrapped_is_still_a_hit() {
 
 #[test]
 fn guards_are_counted_by_the_hidden_callback() {
-    check(&guards(), &["total", "call 0 3 1", "call 0 4 3", "hits", "save", "class 3", "class 4"], &[10, 2, 1, 4]);
+    for build in [guards(), guards_in_line()] {
+        check(&build, &["total", "call 0 3 1", "call 0 4 3", "hits", "save", "class 3", "class 4"], &[10, 2, 1, 4]);
+    }
 }
 
 #[test]
 fn guards_saturate() {
-    check(&guards(), &["call 0 3 1000", "hits", "save", "class 3"], &[1, 128]);
+    for build in [guards(), guards_in_line()] {
+        check(&build, &["call 0 3 1000", "hits", "save", "class 3"], &[1, 128]);
+    }
 }
 
 #[test]
@@ -300,7 +322,7 @@ fn a_library_that_needs_the_runtime_shows_it_on_its_own_handle() {
     let bench = Bench::new();
     let (rt, folder) = (runtime().display().to_string(), runtime().parent().unwrap().display().to_string());
     let rpath = format!("-Wl,-rpath,{folder}");
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         let lib = bench.library("a", &Build { link: &["-Wl,--no-as-needed", &rt, &rpath], ..build });
         let all = [with("open", &lib), "rt-of 0".into(), "call 0 3 1".into(), "hits".into(), "total".into()];
         assert_eq!(bench.run(&all).numbers, [1, 10]);
@@ -317,7 +339,7 @@ fn a_runtime_that_is_not_global_finds_a_library_that_comes_later() {
 
 #[test]
 fn a_library_that_is_unloaded_keeps_its_hits_and_gets_its_range_back() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         let bench = Bench::new();
         let lib = bench.library("a", &build);
         let mut all = vec![with("rt", &runtime()), with("open", &lib)];
@@ -386,7 +408,7 @@ fn a_library_that_comes_back_at_once_is_still_one() {
 
 #[test]
 fn hits_stick_until_reset() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         check(&build, &["call 0 3 1", "hits", "hits", "reset", "hits", "call 0 3 1", "hits"], &[1, 1, 0, 1]);
     }
 }
@@ -407,7 +429,7 @@ fn saved_views_are_restored_and_merged() {
 
 #[test]
 fn threads_count_while_the_view_is_read() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         check(&build, &["race 0 200000", "hits", "reset", "call 0 0 1", "hits"], &[1, 1]);
     }
 }
@@ -457,7 +479,7 @@ fn bytes_that_do_not_fit_change_nothing() {
 
 #[test]
 fn a_map_that_a_process_creates_is_shared_with_its_children() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         let commands = ["call 0 1 1", "create 10000", "fork", "call 0 2 1", "kill", "parent", "hits"];
         check(&build, &commands, &[0, 2]);
     }
@@ -474,7 +496,7 @@ fn a_plain_fork_counts_for_itself() {
 
 #[test]
 fn a_killed_child_leaves_its_counts_in_the_shared_region() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         let bench = Bench::new();
         let shared = Shared::new(100_000, MODE_ENGINE);
         let lib = bench.library("a", &build);
@@ -554,7 +576,7 @@ fn neighbours_of_moved_counters_stay_private() {
 
 #[test]
 fn attaching_carries_what_was_counted_and_what_comes() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         let bench = Bench::new();
         let shared = Shared::new(20_000, 0);
         let lib = bench.library("a", &build);
@@ -594,7 +616,7 @@ fn a_run_in_a_child_has_a_map_of_its_own() {
 
 #[test]
 fn children_of_a_child_count_into_its_map_unless_they_have_a_twin() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         let bench = Bench::new();
         let shared = Shared::new(DEFAULT_EDGES, 0);
         let lib = bench.library("a", &build);
@@ -626,7 +648,7 @@ fn a_twin_of_another_size_is_refused() {
 
 #[test]
 fn a_view_leaves_an_engines_counters_alone() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         let bench = Bench::new();
         let shared = Shared::new(100_000, MODE_ENGINE);
         let lib = bench.library("a", &build);
@@ -665,7 +687,7 @@ fn counters_that_cannot_be_moved_are_gathered_and_the_remedy_is_said() {
 
 #[test]
 fn a_named_map_outlives_the_targets_that_join_it() {
-    for build in [Build::default(), guards()] {
+    for build in [Build::default(), guards(), guards_in_line()] {
         let bench = Bench::new();
         let name =
             named::MapName::new(&format!("/hitmap-runtime-test-{}-{}", std::process::id(), build.coverage[0].len()));

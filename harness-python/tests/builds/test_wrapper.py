@@ -65,8 +65,9 @@ def test_an_instrumented_library_loads_alone(tmp_path, compilers):
     assert run(sys.executable, "-c", code, folder=tmp_path).stdout == "3\n"
 
 
-def test_the_same_source_in_another_folder_has_the_same_identity(tmp_path, compilers):
-    cc, _ = compilers(f"--hitmap-root={tmp_path}")
+@pytest.mark.parametrize("variant", ["counters", "guard"])
+def test_the_same_source_in_another_folder_has_the_same_identity(tmp_path, compilers, variant):
+    cc, _ = compilers(f"--hitmap-root={tmp_path}", f"--hitmap-variant={variant}")
     identities = set()
     for name in ("pip-wheel-aaaa/lib_1111", "pip-wheel-bb/lib_2222"):
         folder = tmp_path / name
@@ -110,6 +111,15 @@ def test_an_archive_of_bitcode_is_linked(tmp_path, compilers):
     done = run(cc, "-shared", "-Wl,--no-undefined", "b.c", "liba.a", "-o", "b.so", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert library(tmp_path / "b.so").edges >= 3
+
+
+def test_sources_in_assembly_are_left_alone(tmp_path, compilers):
+    cc, _ = compilers("--hitmap-variant=guard")
+    (tmp_path / "a.c").write_text(SOURCE)
+    for name in ("b.s", "c.S"):
+        (tmp_path / name).write_text(f".globl {name[0]}\n{name[0]}: ret\n.section .note.GNU-stack,\"\",@progbits\n")
+    done = run(cc, "-Wall", "-Werror", "-shared", "a.c", "b.s", "c.S", "-o", "a.so", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"], ["--gcc"]])

@@ -9,6 +9,7 @@ import os
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stub")
 SCRIPT = os.path.join(FOLDER, "isolate.ld")
 GCC_SCRIPT = os.path.join(FOLDER, "gcc.ld")
+GUARD_HEADER = os.path.join(FOLDER, "hitmap_guard.h")
 REDIRECTED = os.path.join(FOLDER, "comparisons.args")
 
 # No debug information and no path in it: the same clang makes the same bytes on every machine. No

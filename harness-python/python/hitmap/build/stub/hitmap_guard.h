@@ -1,0 +1,1 @@
+../../../../../runtime/stub/hitmap_guard.h
