@@ -13,11 +13,9 @@ from rows.row import Row
 
 
 class Cost(Row):
-    unit = "ns a call"
-    # Short turns, and many: a neighbour on the machine's host slows all builds by a third or more for
-    # seconds on end, calls more than others, and a ratio is only true within one such stretch.
-    seconds = 0.1
-    turns = 10
+    unit = "times plain"
+    seconds = 0.4
+    turns = 5
     peers = BUILDS
 
     def __init__(self, workload: Workload, about: str, threads: int = 1):
@@ -25,8 +23,10 @@ class Cost(Row):
         self.about = about
         self.workload = workload
         self.threads = threads
+        self.nanoseconds: list[float] = []
 
     def prepare(self) -> None:
+        *_, self.plain = self.peers
         for build in self.peers:
             build.build(self.workload)
         self.timer = timer()
@@ -37,21 +37,24 @@ class Cost(Row):
         self.edges, self.hit, self.events = map(int, run.stdout.split())
 
     def once(self, peer: Build, seconds: float, seed: int, folder: Path) -> float:
-        command = [self.timer, peer.library(self.workload), str(seconds), str(self.threads)]
+        libraries = [build.library(self.workload) for build in (peer, self.plain)]
+        command = [self.timer, *libraries, str(seconds), str(self.threads)]
         if runtime := peer.runtime():
             command.append(runtime)
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode != 0:
             raise Unavailable(f"{peer.name} ended with {run.returncode}: {run.stderr}")
-        return float(run.stdout)
+        ratio, nanoseconds = map(float, run.stdout.split())
+        self.nanoseconds.append(nanoseconds)
+        return ratio
 
     def remark(self, figures: Mapping[tuple[Row, Side], Sequence[float]]) -> str:
-        *others, plain = (statistics.median(figures[self, peer]) for peer in self.peers)
+        plain = statistics.median(self.nanoseconds)
+        event = plain / self.events
         added = "; ".join(
-            f"{peer.version()} {(median - plain) / self.events:.2f}"
-            for peer, median in zip(self.peers, others, strict=False)
+            f"{peer.version()} {(statistics.median(figures[self, peer]) - 1) * event:.2f}" for peer in self.peers[:-1]
         )
         return (
-            f". {self.edges:,} edges, {self.hit:,} of them hit, {self.events:,} events a call, one in "
-            f"{plain / self.events:.2f} ns when not instrumented. Nanoseconds that one event adds: {added}"
+            f". {self.edges:,} edges, {self.hit:,} of them hit, {self.events:,} events a call; a call of the build that is not "
+            f"instrumented takes {plain:,.0f} ns, one event in {event:.2f}. Nanoseconds that one event adds: {added}"
         )
