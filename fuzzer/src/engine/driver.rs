@@ -429,7 +429,7 @@ mod tests {
             let worker = Box::new(MockWorker::new(|input| sealed(input).0, takes));
             let tracer = MockTracer(|input: &[u8]| {
                 let ((hits, _), log) = sealed(input);
-                (hits.len() as u64, log)
+                (hits.len() as u64, Outcome::Ok, log)
             });
             run(out.path(), worker, Replacing::new(Box::new(|| Ok(Box::new(tracer)))), 5_000, false);
             let findings = crate::finding::save::all(&out.path().join("findings")).unwrap();

@@ -127,12 +127,13 @@ pub fn compared_numbers(site: u64, left: u32, right: u32) -> Comparison {
     compared(site, INTEGER, &left.to_le_bytes(), &right.to_le_bytes())
 }
 
-/// Runs a closure as the comparison build; it says how deep an input comes and what was compared.
+/// Runs a closure as the comparison build; it says how deep an input comes, what becomes of it and what was
+/// compared.
 pub struct MockTracer<F>(pub F);
 
-impl<F: FnMut(&[u8]) -> (u64, Vec<Comparison>)> Tracer for MockTracer<F> {
+impl<F: FnMut(&[u8]) -> (u64, Outcome, Vec<Comparison>)> Tracer for MockTracer<F> {
     fn trace(&mut self, input: &[u8], _: bool) -> Result<Trace, WorkerError> {
-        let (path, log) = (self.0)(input);
-        Ok(Trace { outcome: Outcome::Ok, path, log })
+        let (path, outcome, log) = (self.0)(input);
+        Ok(Trace { outcome, path, log })
     }
 }

@@ -35,6 +35,9 @@ const AGAIN: u32 = 64;
 /// Entries that compared nothing, from the first on, before the worker is given up: the build belongs
 /// to a library that this harness does not use.
 const SILENT: u32 = 8;
+/// Inputs by which colouring killed the comparison build that the ordinary one gets to run, too, before
+/// all replacements: what goes wrong only there is not of interest, and each costs a child.
+const KILLERS: usize = 4;
 /// How long looking at one entry may take, in nanoseconds, when time may decide at all.
 const LONGEST: f64 = 2.5e8;
 
@@ -137,9 +140,14 @@ impl Replacing {
         // A target that does not take the same way twice cannot be coloured.
         let is_steady = trace(input, false)?.path == plain.path;
         let runs = if is_steady { (2 * input.len()).min(COLOURING).min(affordable) } else { 0 };
-        let mut stopped = None;
+        let (mut stopped, mut killers) = (None, Vec::new());
         let coloured = colour::colour(input, runs, rand, |changed| match trace(changed, false) {
-            Ok(seen) => Ok(seen.path == plain.path),
+            Ok(seen) => {
+                if seen.outcome.is_finding() && killers.len() < KILLERS {
+                    killers.push(Patch::whole(input.len(), changed));
+                }
+                Ok(seen.path == plain.path)
+            }
             Err(why) => {
                 stopped = Some(why);
                 Err(Error::shutting_down())
@@ -151,6 +159,7 @@ impl Replacing {
         let coloured = coloured.map_err(Stopped::Engine)?;
         let after = trace(&coloured, true)?;
         let (plain, coloured) = (Run { input, log: &plain.log }, Run { input: &coloured, log: &after.log });
+        found.extend(killers);
         found.extend(replace::patches(plain, coloured));
         look.tokens = constants::constants(plain, coloured);
         Ok(())
@@ -178,5 +187,27 @@ impl Source {
             Source::Ready(tracer) => Ok(tracer),
             _ => Err(Stopped::Worker(WorkerError::Broken("was not started".into()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rand::Xoshiro;
+    use crate::worker::mock::{MockTracer, compared_numbers};
+    use hitmap_wire::outcome::Outcome;
+
+    #[test]
+    fn what_kills_the_comparison_build_is_run_by_the_ordinary_one() {
+        let tracer = MockTracer(|input: &[u8]| match input[1] {
+            b'x' => (1, Outcome::Ok, vec![compared_numbers(1, 2, 3)]),
+            _ => (2, Outcome::Signal, Vec::new()),
+        });
+        let mut replacing = Replacing::new(Box::new(|| Ok(Box::new(tracer))));
+        let (input, id) = (b"axb", CorpusId(0));
+        replacing.look(id, input, Standing::default(), &mut Xoshiro::new(1), 0.0).unwrap();
+        let first = replacing.take(id, 1).next().unwrap();
+        let killer = first.parts(input).concat();
+        assert!(killer.len() == 3 && killer[1] != b'x', "{killer:?}");
     }
 }

@@ -33,6 +33,11 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// Makes `changed` of an input of this length.
+    pub fn whole(len: usize, changed: &[u8]) -> Patch {
+        Patch { at: 0, cut: len, put: changed.to_vec() }
+    }
+
     /// The changed input, in the three parts that it is made of. `input` is the one it was found for.
     pub fn parts<'a>(&'a self, input: &'a [u8]) -> [&'a [u8]; 3] {
         [&input[..self.at], &self.put, &input[self.at + self.cut..]]
