@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 
 import pytest
 from hitmap.build import toolchain
@@ -70,12 +72,18 @@ def test_what_a_sanitizer_reports_is_a_finding(built, seeds, out, tmp_path, flag
     finding = next(out.folder.glob("findings/sanitizer-*/input"))
     replayed = hitmap_("replay", finding)
     assert replayed.code == 1 and says in replayed.out, replayed.said
+    if options:
+        # A copy far from the campaign knows which build to take.
+        [file] = shutil.copytree(finding.parent, tmp_path / "elsewhere").glob("test_*.py")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, file]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert run.returncode == 1 and says in run.stdout, run.stdout + run.stderr
     reports = [json.loads(path.read_text()) for path in out.folder.glob("findings/*/report.json")]
     found = [report for report in reports if report["kind"] == "sanitizer"]
     assert found and found[0]["reproduces"], reports
-    run = next(frame for frame in found[0]["frames"] if frame["instrumented"])
-    assert run["function"].startswith("run") and run["file"].endswith("sanitized.cpp") and run["line"], found
-    assert [frame["function"] for frame in found[0]["python_frames"]][:1] == ["run"], found
+    frame = next(each for each in found[0]["frames"] if each["instrumented"])
+    assert frame["function"].startswith("run") and frame["file"].endswith("sanitized.cpp") and frame["line"], found
+    assert [each["function"] for each in found[0]["python_frames"]][:1] == ["run"], found
     traceback = (out.folder / "findings" / f"sanitizer-{found[0]['signature']}" / "traceback.txt").read_text()
     assert says in traceback and "sanitized.cpp" in traceback, traceback
     shown = json.loads(hitmap_("show", out.folder, "--json", "--functions").out)

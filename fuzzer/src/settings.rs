@@ -99,6 +99,13 @@ impl Settings {
         words.join(" ")
     }
 
+    /// What `hitmap replay` takes to run an input as this campaign does, wherever the input lies.
+    pub fn replay_flags(&self) -> Vec<String> {
+        let mut flags = vec!["-t".into(), self.timeout_ms.to_string(), "-m".into(), self.memory_mb.to_string()];
+        flags.extend(self.sanitizer.map(|sanitizer| format!("--{}", sanitizer.name())));
+        flags
+    }
+
     /// How a server is started.
     pub fn launch(&self) -> Launch {
         Launch {

@@ -358,8 +358,15 @@ impl Acts for Keeper {
         let (outcome, signal) = (told.outcome, told.signal);
         let title = report.title.clone();
         let described = Described { report, traceback };
-        let (path, new) = save(&findings, described, found.input, Some(&coverage), &self.settings.hitmap)
-            .map_err(|e| self.lost(&e))?;
+        let (path, new) = save(
+            &findings,
+            described,
+            found.input,
+            Some(&coverage),
+            &self.settings.hitmap,
+            &self.settings.replay_flags(),
+        )
+        .map_err(|e| self.lost(&e))?;
         if new {
             let hang = outcome == Outcome::Timeout;
             let (kind, id) = if hang { ("hangs", self.stats.hangs) } else { ("crashes", self.stats.crashes) };

@@ -10,7 +10,7 @@ use super::report::{Described, Report};
 
 /// Writes a finding into `findings` unless one of the same kind and signature is there. Says where it
 /// lies and whether it is new. `report.input` and `report.replay` are set to where the input comes to
-/// lie and to `hitmap` followed by its path.
+/// lie and to `hitmap` followed by its path; `flags` are for `hitmap replay` where no campaign tells them.
 ///
 /// # Errors
 /// What the file system reports.
@@ -20,6 +20,7 @@ pub fn save(
     input: &[u8],
     coverage: Option<&[u8]>,
     hitmap: &str,
+    flags: &[String],
 ) -> io::Result<(PathBuf, bool)> {
     let report = &mut described.report;
     let folder = findings.join(format!("{}-{}", report.kind, report.signature));
@@ -34,7 +35,7 @@ pub fn save(
     std::fs::write(making.join("input"), input)?;
     std::fs::write(making.join("report.json"), serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
     std::fs::write(making.join("traceback.txt"), &described.traceback)?;
-    std::fs::write(making.join(format!("test_{}.py", report.signature)), regression_test(report))?;
+    std::fs::write(making.join(format!("test_{}.py", report.signature)), regression_test(report, flags))?;
     if let Some(coverage) = coverage {
         std::fs::write(making.join("coverage.hitmap"), coverage)?;
     }
@@ -82,13 +83,15 @@ pub fn shell_quote(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-fn regression_test(report: &Report) -> String {
+/// It carries the campaign's flags along, because it may be copied to where no campaign is.
+fn regression_test(report: &Report, flags: &[String]) -> String {
     // A JSON string is a Python string: JSON escapes nothing that Python reads differently.
     let quote = |text: &str| serde_json::Value::from(text).to_string();
+    let flags: String = flags.iter().map(|flag| format!(", {}", quote(flag))).collect();
     format!(
         "\"\"\"Fails for as long as the bug is there.\n\n{}\n\"\"\"\n\nimport pathlib\nimport subprocess\nimport sys\n\n\
          HARNESS = {}\nINPUT = pathlib.Path(__file__).with_name(\"input\")\n\n\n\
-         def test_{}():\n    command = [sys.executable, \"-m\", \"hitmap\", \"replay\", str(INPUT), \"--harness\", HARNESS]\n    \
+         def test_{}():\n    command = [sys.executable, \"-m\", \"hitmap\", \"replay\", str(INPUT), \"--harness\", HARNESS{flags}]\n    \
          run = subprocess.run(command, capture_output=True, text=True)\n    \
          assert run.returncode == 0, run.stdout + run.stderr\n",
         report.title.replace('\\', "\\\\").replace('"', "'"),
@@ -109,9 +112,9 @@ mod tests {
     #[test]
     fn the_first_finder_wins() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, new) = save(folder.path(), described("aa"), b"one", None, "hitmap").unwrap();
+        let (path, new) = save(folder.path(), described("aa"), b"one", None, "hitmap", &[]).unwrap();
         assert!(new);
-        assert_eq!(save(folder.path(), described("aa"), b"two", None, "hitmap").unwrap(), (path.clone(), false));
+        assert_eq!(save(folder.path(), described("aa"), b"two", None, "hitmap", &[]).unwrap(), (path.clone(), false));
         assert_eq!(std::fs::read(path.join("input")).unwrap(), b"one");
         let all = all(folder.path()).unwrap();
         assert_eq!(all.len(), 1);
@@ -122,7 +125,7 @@ mod tests {
     fn a_campaign_that_was_renamed_names_its_inputs_where_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let (before, after) = (folder.path().join("a"), folder.path().join("b c"));
-        save(&before, described("aa"), b"one", None, "hitmap").unwrap();
+        save(&before, described("aa"), b"one", None, "hitmap", &[]).unwrap();
         std::fs::rename(before, &after).unwrap();
         let input = after.join("signal-aa/input").to_string_lossy().into_owned();
         let found = all(&after).unwrap().remove(0);
