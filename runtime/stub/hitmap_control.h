@@ -40,6 +40,10 @@ struct hitmap_control {
 
 extern HIDDEN struct hitmap_control hitmap_control;
 
+#if defined(__x86_64__) && !defined(__ILP32__)
+_Static_assert(offsetof(struct hitmap_control, live) == 88, "hitmap_guard.h reads it there");
+#endif
+
 /* Called where code is hot but this call is not: with clang it saves the registers, so that its
  * callers need not. */
 #ifdef __clang__

@@ -29,17 +29,17 @@ class Kind:
 
 
 COUNTERS = Kind(
-    "counters", None, "flags say what was hit, 8-bit counters how often within a run; 3 to 12 %% slower than plain",
+    "counters", None, "flags say what was hit, 8-bit counters how often within a run; 4 to 10 %% slower than plain",
     "inline-8bit-counters,inline-bool-flag,pc-table",
 )
 GUARD = Kind(
-    "guard", "--guard", "counts, and keeps a journal, so that a reset costs what was touched; 1.2 to 1.4 times plain",
+    "guard", "--guard", "counts, and keeps a journal, so that a reset costs what was touched; 23 to 27 %% slower than plain",
     "trace-pc-guard,pc-table",
     # The header says why; sources in assembly have no use for it.
     compile=["-Xclang", "-no-integrated-as", "-via-file-asm", "-include", stub.GUARD_HEADER, "-Qunused-arguments"],
 )
 LTO = Kind(
-    "lto", "--lto", "ThinLTO puts the journal's callback in line: hit or not, without counts; 4 to 10 %% slower than plain, "
+    "lto", "--lto", "ThinLTO puts the journal's callback in line: hit or not, without counts; 4 to 11 %% slower than plain, "
     "and for more than 250,000 edges; needs lld",
     "trace-pc-guard,pc-table",
     compile=["-flto=thin"], objects=("hitmap_stub", "hitmap_live"), link=["-flto=thin"], lto=True,
@@ -85,7 +85,7 @@ SANITIZERS = {
                         "-fno-sanitize-recover=undefined"],
                        "ubsan_standalone"),
 }
-FUNCTIONS = "functions alone, not edges; up to 4 %% slower than plain, with --guard up to 8 %%"
+FUNCTIONS = "functions alone, not edges; up to 3 %% slower than plain"
 
 
 class Variant:
