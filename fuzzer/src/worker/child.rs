@@ -85,9 +85,9 @@ impl Child {
     pub fn work(&mut self, files: &Files, server: &Server, limits: &Limits) -> Result<BatchEnd, WorkerError> {
         hitmap_wire::control::wake(files.wake.as_fd()).map_err(WorkerError::system("wake the child"))?;
         let tick = (limits.timeout / 8).clamp(Duration::from_millis(2), LOOK_EVERY);
-        let mut at = u32::MAX;
+        let (mut at, mut spent) = (u32::MAX, Duration::ZERO);
         let began = Instant::now();
-        let mut since = began;
+        let mut looked = began;
         loop {
             match wait_either(files, server, tick) {
                 Woken::Done => {
@@ -114,10 +114,16 @@ impl Child {
                 self.end(server)?;
                 return Ok(BatchEnd::OverMemory);
             }
+            // A look that comes late says that the machine was held up, and the child most likely with it.
+            let since = looked.elapsed().min(2 * tick);
+            looked = Instant::now();
             let cur = files.batch.header().cur.load(Ordering::Acquire);
             if cur != at {
-                (at, since) = (cur, Instant::now());
-            } else if since.elapsed() >= limits.timeout {
+                (at, spent) = (cur, Duration::ZERO);
+                continue;
+            }
+            spent += since;
+            if spent >= limits.timeout {
                 self.end(server)?;
                 return Ok(BatchEnd::TimedOut);
             }
