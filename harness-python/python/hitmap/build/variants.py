@@ -29,7 +29,7 @@ class Kind:
 
 
 COUNTERS = Kind(
-    "counters", None, "flags say what was hit, 8-bit counters how often within a run; 4 to 10 %% slower than plain",
+    "counters", None, "flags say what was hit, 8-bit counters how often within a run; 4 to 12 %% slower than plain",
     "inline-8bit-counters,inline-bool-flag,pc-table",
 )
 GUARD = Kind(
@@ -39,7 +39,7 @@ GUARD = Kind(
     compile=["-Xclang", "-no-integrated-as", "-via-file-asm", "-include", stub.GUARD_HEADER, "-Qunused-arguments"],
 )
 LTO = Kind(
-    "lto", "--lto", "ThinLTO puts the journal's callback in line: hit or not, without counts; 4 to 11 %% slower than plain, "
+    "lto", "--lto", "ThinLTO puts the journal's callback in line: hit or not, without counts; 4 to 12 %% slower than plain, "
     "and for more than 250,000 edges; needs lld",
     "trace-pc-guard,pc-table",
     compile=["-flto=thin"], objects=("hitmap_stub", "hitmap_live"), link=["-flto=thin"], lto=True,
@@ -85,7 +85,7 @@ SANITIZERS = {
                         "-fno-sanitize-recover=undefined"],
                        "ubsan_standalone"),
 }
-FUNCTIONS = "functions alone, not edges; up to 3 %% slower than plain"
+FUNCTIONS = "functions alone, not edges; up to 4 %% slower than plain"
 
 
 class Variant:
