@@ -12,7 +12,7 @@ from peers.side import Side
 from rows.row import Row
 
 
-# A turn is done again when the plain build took so much longer than it ever did: a neighbour was at work.
+# A figure is taken again when the plain build took so much longer than it ever did: a neighbour was at work.
 QUIET = 1.1
 ATTEMPTS = 20
 
@@ -28,9 +28,8 @@ class Cost(Row):
         self.about = about
         self.workload = workload
         self.threads = threads
-        # Of the plain build, in all attempts, and how many of these were done again.
+        # A call of the plain build, in every attempt at a figure; before them, as often by itself.
         self.nanoseconds: list[float] = []
-        self.again = 0
 
     def prepare(self) -> None:
         *_, self.plain = self.peers
@@ -42,7 +41,6 @@ class Cost(Row):
         command = [sys.executable, HERE / "count.py", EVENTS.runtime(), EVENTS.library(self.workload)]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         self.edges, self.hit, self.events = map(int, run.stdout.split())
-        # What the plain build takes when nobody is at work.
         self.nanoseconds = [self.beside_plain(self.plain, self.seconds)[0] for _ in range(ATTEMPTS)]
 
     def once(self, peer: Build, seconds: float, seed: int, folder: Path) -> float:
@@ -51,10 +49,12 @@ class Cost(Row):
             nanoseconds, ratio = self.beside_plain(peer, seconds)
             attempts.append((nanoseconds, ratio))
             self.nanoseconds.append(nanoseconds)
-            if nanoseconds < QUIET * min(self.nanoseconds):
+            if self.was_quiet(nanoseconds):
                 break
-            self.again += 1
         return min(attempts)[1]
+
+    def was_quiet(self, nanoseconds: float) -> bool:
+        return nanoseconds < QUIET * min(self.nanoseconds)
 
     def beside_plain(self, peer: Build, seconds: float) -> tuple[float, float]:
         """Nanoseconds of a call of the plain build, and how many times that this one takes."""
@@ -69,14 +69,14 @@ class Cost(Row):
         return nanoseconds, ratio
 
     def remark(self, figures: Mapping[tuple[Row, Side], Sequence[float]]) -> str:
-        quiet = [nanoseconds for nanoseconds in self.nanoseconds if nanoseconds < QUIET * min(self.nanoseconds)]
-        plain = statistics.median(quiet)
+        plain = statistics.median(filter(self.was_quiet, self.nanoseconds))
         event = plain / self.events
+        attempts, taken = len(self.nanoseconds) - ATTEMPTS, sum(len(figures[self, peer]) for peer in self.peers)
         added = "; ".join(
             f"{peer.version()} {(statistics.median(figures[self, peer]) - 1) * event:.2f}" for peer in self.peers[:-1]
         )
         return (
             f". {self.edges:,} edges, {self.hit:,} of them hit, {self.events:,} events a call; a call of the build that is not "
-            f"instrumented takes {plain:,.0f} ns, one event in {event:.2f}; {self.again} of {len(self.nanoseconds)} turns were done "
-            f"again. Nanoseconds that one event adds: {added}"
+            f"instrumented takes {plain:,.0f} ns, one event in {event:.2f}; {attempts} attempts for {taken} figures. "
+            f"Nanoseconds that one event adds: {added}"
         )

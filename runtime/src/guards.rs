@@ -99,7 +99,7 @@ pub unsafe extern "C" fn __sanitizer_cov_trace_pc_guard(guard: *const u32) {
             0 => first_touch(counter, edge),
             // A full counter is written again: to leave it out is one more branch that is taken, which
             // costs more than the store does (RE2, ten per cent of a call).
-            // Written so, it is a compare and an add with carry.
+            // Written so, it is shorter than saturating_add (RE2 and rapidjson, six to seven per cent of a call).
             count => counter.store(count.wrapping_add(u8::from(count != u8::MAX)), Ordering::Relaxed),
         }
     }

@@ -115,14 +115,12 @@ impl Child {
                 return Ok(BatchEnd::OverMemory);
             }
             // A look that comes late says that the machine was held up, and the child most likely with it.
-            let since = looked.elapsed().min(2 * tick);
-            looked = Instant::now();
+            let now = Instant::now();
+            let passed = now.duration_since(looked).min(2 * tick);
+            looked = now;
             let cur = files.batch.header().cur.load(Ordering::Acquire);
-            if cur != at {
-                (at, spent) = (cur, Duration::ZERO);
-                continue;
-            }
-            spent += since;
+            spent = if cur == at { spent + passed } else { Duration::ZERO };
+            at = cur;
             if spent >= limits.timeout {
                 self.end(server)?;
                 return Ok(BatchEnd::TimedOut);

@@ -140,11 +140,11 @@ impl Replacing {
         // A target that does not take the same way twice cannot be coloured.
         let is_steady = trace(input, false)?.path == plain.path;
         let runs = if is_steady { (2 * input.len()).min(COLOURING).min(affordable) } else { 0 };
-        let (mut stopped, mut killers) = (None, Vec::new());
+        let mut stopped = None;
         let coloured = colour::colour(input, runs, rand, |changed| match trace(changed, false) {
             Ok(seen) => {
-                if seen.outcome.is_finding() && killers.len() < KILLERS {
-                    killers.push(Patch::whole(input.len(), changed));
+                if seen.outcome.is_finding() && found.len() < KILLERS {
+                    found.push_back(Patch::whole(input.len(), changed));
                 }
                 Ok(seen.path == plain.path)
             }
@@ -159,7 +159,6 @@ impl Replacing {
         let coloured = coloured.map_err(Stopped::Engine)?;
         let after = trace(&coloured, true)?;
         let (plain, coloured) = (Run { input, log: &plain.log }, Run { input: &coloured, log: &after.log });
-        found.extend(killers);
         found.extend(replace::patches(plain, coloured));
         look.tokens = constants::constants(plain, coloured);
         Ok(())
