@@ -1,7 +1,7 @@
 //! The cheap first look at a finding: a hash of raw addresses, so that a shallow bug that is hit a
 //! thousand times is named once.
 
-use hitmap_wire::batch::{Crash, FRAMES};
+use hitmap_wire::batch::notes::{Death, STACK_ENDED};
 use hitmap_wire::identity::{Identity, Loaded};
 use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
@@ -34,20 +34,20 @@ pub fn place(address: u64, objects: &[Loaded], modules: &[Module]) -> Option<Pla
 /// A crash is named by its innermost frames. A time-out or a full memory is caught at a chance
 /// place, so it is named by the outermost frame in an instrumented library: the call that did not
 /// come back. Of endless recursion only the set of places counts, because the depth is chance.
-pub fn of_crash(
+pub fn of_death(
     outcome: Outcome,
     status: Option<i32>,
-    crash: Option<&Crash>,
+    death: Option<&Death>,
     objects: &[Loaded],
     modules: &[Module],
 ) -> u64 {
-    let places: Vec<Place> = crash
-        .map(|c| c.frames.iter().filter_map(|address| place(*address, objects, modules)).collect())
+    let places: Vec<Place> = death
+        .map(|death| death.stack.frames.iter().filter_map(|address| place(*address, objects, modules)).collect())
         .unwrap_or_default();
     let chosen: Vec<Place> = if matches!(outcome, Outcome::Timeout | Outcome::OutOfMemory) {
         let instrumented = |p: &&Place| modules.iter().any(|m| m.identity == p.0);
         places.iter().rfind(instrumented).copied().into_iter().collect()
-    } else if crash.is_some_and(|c| c.frames.len() == FRAMES) {
+    } else if death.is_some_and(|death| death.has(STACK_ENDED)) {
         let mut set = places;
         set.sort_unstable();
         set.dedup();
@@ -79,6 +79,7 @@ pub fn of_exception(outcome: Outcome, signature: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hitmap_wire::batch::notes::{How, Stack};
 
     fn library(name: &str, start: u64) -> Loaded {
         Loaded {
@@ -89,28 +90,31 @@ mod tests {
         }
     }
 
-    fn crash(frames: &[u64]) -> Crash {
-        Crash { signal: 6, code: 0, address: 0, frames: frames.to_vec() }
+    fn death(flags: u32, frames: &[u64]) -> Death {
+        let stack = Stack { frames: frames.to_vec(), ..Stack::default() };
+        let (thrown, text) = (String::new(), String::new());
+        Death { how: How::Signal, signal: 6, code: 0, flags, address: 0, sender: 0, thread: 0, stack, thrown, text }
     }
 
-    fn check(outcome: Outcome, a: (&[u64], u64), b: (&[u64], u64)) -> bool {
+    fn check(flags: u32, a: (&[u64], u64), b: (&[u64], u64)) -> bool {
         let hash = |(frames, start): (&[u64], u64)| {
             let frames: Vec<u64> = frames.iter().map(|f| f + start).collect();
-            of_crash(outcome, Some(6), Some(&crash(&frames)), &[library("a", start)], &[])
+            of_death(Outcome::Signal, Some(6), Some(&death(flags, &frames)), &[library("a", start)], &[])
         };
         hash(a) == hash(b)
     }
 
     #[test]
     fn the_same_place_has_the_same_hash_wherever_it_is_loaded() {
-        assert!(check(Outcome::Signal, (&[16, 32], 0x10_0000), (&[16, 32], 0x7f00_0000)));
-        assert!(!check(Outcome::Signal, (&[16, 32], 0x10_0000), (&[16, 48], 0x10_0000)));
+        assert!(check(0, (&[16, 32], 0x10_0000), (&[16, 32], 0x7f00_0000)));
+        assert!(!check(0, (&[16, 32], 0x10_0000), (&[16, 48], 0x10_0000)));
     }
 
     #[test]
     fn deep_recursion_is_one_place_at_any_depth() {
-        let a: Vec<u64> = (0..FRAMES as u64).map(|i| 16 * (i % 3)).collect();
-        let b: Vec<u64> = (1..=FRAMES as u64).map(|i| 16 * (i % 3)).collect();
-        assert!(check(Outcome::Signal, (&a, 0x10_0000), (&b, 0x10_0000)));
+        let a: Vec<u64> = (0..128).map(|i| 16 * (i % 3)).collect();
+        let b: Vec<u64> = (1..=128).map(|i| 16 * (i % 3)).collect();
+        assert!(check(STACK_ENDED, (&a, 0x10_0000), (&b, 0x10_0000)));
+        assert!(!check(0, (&a, 0x10_0000), (&b, 0x10_0000)));
     }
 }

@@ -57,9 +57,10 @@ pub struct Described {
 
 /// Names the evidence. What the caller knows better (paths, counters) is left empty.
 pub fn describe(evidence: &Evidence, symbolizer: &mut Symbolizer, modules: &[Module]) -> Described {
-    let native = evidence.crash.as_ref().map(|crash| crash.frames.as_slice()).unwrap_or_default();
+    let native = evidence.death.as_ref().map(|death| death.stack.frames.as_slice()).unwrap_or_default();
     let frames = symbolizer.frames(native, &evidence.objects, modules);
-    let exception = python::of_report(&evidence.report);
+    let exception =
+        python::of_report(evidence.exception.as_ref().map(|raised| raised.text.as_str()).unwrap_or_default());
     let python_frames =
         if exception.frames.is_empty() { python::of_faulthandler(&evidence.log) } else { exception.frames };
     let sanitizer = summary(&evidence.log).filter(|_| evidence.outcome == Outcome::Sanitizer);
@@ -122,7 +123,7 @@ fn key(
         add(said.unwrap_or_default());
     }
     let assertion = said.and_then(|words| words.split_once("Assertion ")).map(|(_, text)| text);
-    let is_recursion = assertion.is_none() && frames.len() >= hitmap_wire::batch::FRAMES - 8;
+    let is_recursion = assertion.is_none() && frames.len() >= hitmap_wire::batch::notes::FRAMES - 8;
     let named: Vec<&Frame> = frames.iter().filter(|f| is_telling(f)).collect();
     if by_chance {
         add(&place.map(|f| f.function.clone()).unwrap_or_default());

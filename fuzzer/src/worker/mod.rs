@@ -14,8 +14,8 @@ pub mod server;
 pub mod table;
 
 use hitmap_observers::observer::Hit;
-use hitmap_wire::batch::Crash;
 use hitmap_wire::batch::making::Maker;
+use hitmap_wire::batch::notes::{Death, Sample};
 use hitmap_wire::comparisons::Comparison;
 use hitmap_wire::identity::Loaded;
 use hitmap_wire::modules::{Module, Refusal};
@@ -33,14 +33,30 @@ pub struct Evidence {
     pub signal: Option<i32>,
     /// The exit code of a child that ended itself.
     pub exit_code: Option<i32>,
-    /// What the signal handler left.
-    pub crash: Option<Crash>,
-    /// What the child had loaded, to name addresses; only when the input was observed.
+    /// What the child's handlers left of its end.
+    pub death: Option<Death>,
+    /// The exception that Python code would have seen.
+    pub exception: Option<Raised>,
+    /// Looks at a run that took too long, in their order.
+    pub samples: Vec<Sample>,
+    /// What the child had loaded, to name addresses; empty when the raw hash is not new.
     pub objects: Vec<Loaded>,
-    /// What it wrote to standard error, Python's stack at a crash among it; only when observed.
+    /// What was written to standard error, Python's stack at a crash among it; empty when the raw hash is
+    /// not new. In a batch, earlier inputs may have written the first part.
     pub log: String,
-    /// The traceback of an exception; only when observed.
-    pub report: String,
+}
+
+/// A Python exception that ended a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raised {
+    /// What the worker describes: [`crate::finding::python::of_report`] reads it.
+    pub text: String,
+    /// The native stack where the exception was made; empty when that is not known.
+    pub raised: Vec<u64>,
+    /// The native stack of the C++ throw that it translates; empty when it translates none.
+    pub thrown: Vec<u64>,
+    /// The mangled name of the C++ type that was thrown.
+    pub thrown_type: String,
 }
 
 impl Evidence {
@@ -51,10 +67,11 @@ impl Evidence {
             raw,
             signal: None,
             exit_code: None,
-            crash: None,
+            death: None,
+            exception: None,
+            samples: Vec::new(),
             objects: Vec::new(),
             log: String::new(),
-            report: String::new(),
         }
     }
 }

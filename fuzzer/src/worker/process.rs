@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hitmap_observers::observer::Hit;
 use hitmap_wire::batch::making::{Answer, Maker, Span, Wish};
+use hitmap_wire::batch::notes::{BAD_ALLOC, How};
 use hitmap_wire::batch::{NOWHERE, PHASE_MUTATE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS, Verdict};
 use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{self, Module};
@@ -21,7 +22,7 @@ use super::growth::Growth;
 use super::limits::Limits;
 use super::server::{Ended, Launch, Server, Variant, forget_addresses};
 use super::table::{self, Table};
-use super::{Evidence, Made, Makers, Miss, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
+use super::{Evidence, Made, Makers, Miss, Observation, Raised, Seen, Tally, Trace, Tracer, Worker, WorkerError};
 use crate::finding::{python, raw};
 
 /// How much work one wake-up carries: a wake-up costs about 4 µs, so this makes it nothing, and a
@@ -364,7 +365,7 @@ impl ProcessWorker {
     }
 
     fn evidence(&self, end: BatchEnd, full: bool) -> Box<Evidence> {
-        let crash = self.files.batch.crash();
+        let death = self.files.batch.death();
         let log = self.files.log();
         let (signal, exit_code) = match end {
             BatchEnd::Died(Ended::Signal(signal)) => (Some(signal), None),
@@ -372,18 +373,20 @@ impl ProcessWorker {
             BatchEnd::Died(Ended::WithServer) => (Some(libc::SIGKILL), None),
             _ => (None, None),
         };
+        let how = death.as_ref().map(|death| death.how);
         let outcome = match end {
             BatchEnd::TimedOut => Outcome::Timeout,
             BatchEnd::OverMemory => Outcome::OutOfMemory,
-            _ if log.contains("Sanitizer: ") || log.contains("SUMMARY: UndefinedBehavior") => Outcome::Sanitizer,
-            _ if log.contains("std::bad_alloc") => Outcome::OutOfMemory,
+            _ if how == Some(How::Report) => Outcome::Sanitizer,
+            _ if death.as_ref().is_some_and(|death| death.has(BAD_ALLOC)) => Outcome::OutOfMemory,
             BatchEnd::Died(Ended::Exit(_)) => Outcome::Exit,
             _ => Outcome::Signal,
         };
         let objects = self.files.batch.objects();
-        let raw = raw::of_crash(outcome, signal.or(exit_code), crash.as_ref(), &objects, &self.known);
+        let raw = raw::of_death(outcome, signal.or(exit_code), death.as_ref(), &objects, &self.known);
         let signal = signal.filter(|_| !matches!(outcome, Outcome::Timeout | Outcome::Sanitizer));
-        let told = Evidence { signal, exit_code, crash, ..Evidence::bare(outcome, raw) };
+        let samples = self.files.batch.samples();
+        let told = Evidence { signal, exit_code, death, samples, ..Evidence::bare(outcome, raw) };
         Box::new(if full { Evidence { objects, log, ..told } } else { told })
     }
 
@@ -391,11 +394,11 @@ impl ProcessWorker {
         let raw = raw::of_exception(verdict.outcome, verdict.signature);
         let exit_code = (verdict.outcome == Outcome::Exit).then_some(verdict.value as i32);
         let told = Evidence { exit_code, ..Evidence::bare(verdict.outcome, raw) };
-        Box::new(if full {
-            Evidence { log: self.files.log(), report: self.files.batch.report(), ..told }
-        } else {
-            told
-        })
+        if !full {
+            return Box::new(told);
+        }
+        let exception = Raised { text: self.files.batch.report(), ..Raised::default() };
+        Box::new(Evidence { log: self.files.log(), exception: Some(exception), ..told })
     }
 
     fn try_run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError> {

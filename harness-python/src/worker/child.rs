@@ -85,7 +85,7 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
         runs: 0,
         weigh_at: weight::FIRST,
     }));
-    crash::install(&batch.header().crash)?;
+    crash::install(batch.death_note())?;
     limits::bound_memory(memory_mb)?;
     child.write_objects();
     // What the fork itself ran in instrumented libraries belongs to no input.

@@ -9,7 +9,7 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
-use hitmap_wire::batch::{CrashNote, FRAMES};
+use hitmap_wire::batch::notes::{DeathNote, FRAMES, How};
 use hitmap_wire::identity;
 use hitmap_wire::mapping::Mapping;
 
@@ -24,7 +24,7 @@ const STACK: usize = 256 << 10;
 /// Frames of the handler itself, which come before those of the target.
 const OWN: usize = 8;
 
-static NOTE: AtomicPtr<CrashNote> = AtomicPtr::new(std::ptr::null_mut());
+static NOTE: AtomicPtr<DeathNote> = AtomicPtr::new(std::ptr::null_mut());
 /// The process that the note belongs to: what a target forks has a copy of these handlers.
 static OWNER: AtomicI32 = AtomicI32::new(0);
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -42,7 +42,7 @@ static PREVIOUS: Previous = Previous(UnsafeCell::new([MaybeUninit::uninit(); SIG
 ///
 /// # Errors
 /// When the system refuses the stack.
-pub fn install(note: &'static CrashNote) -> std::io::Result<()> {
+pub fn install(note: &'static DeathNote) -> std::io::Result<()> {
     // The first backtrace loads libgcc, which allocates: not something to do in a handler.
     let mut warm = [std::ptr::null_mut(); 2];
     // SAFETY: the buffer has room for two addresses.
@@ -82,7 +82,7 @@ pub fn install(note: &'static CrashNote) -> std::io::Result<()> {
 pub fn forget_survived() {
     if TAKEN.load(Ordering::Relaxed) {
         // SAFETY: TAKEN is only set after NOTE, which lives as long as the process.
-        unsafe { (*NOTE.load(Ordering::Relaxed)).signal.store(0, Ordering::Relaxed) };
+        unsafe { (*NOTE.load(Ordering::Relaxed)).clear() };
         TAKEN.store(false, Ordering::Relaxed);
     }
 }
@@ -97,8 +97,9 @@ extern "C" fn on_crash(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
                 store(note, signal, info, context);
             }
             // A crash while the stack was walked comes here too: what is stored by then counts.
-            if note.signal.load(Ordering::Relaxed) == 0 {
-                note.signal.store(signal as u32, Ordering::Release);
+            if note.how.load(Ordering::Relaxed) == 0 {
+                note.signal.store(signal as u32, Ordering::Relaxed);
+                note.how.store(How::Signal as u32, Ordering::Release);
             }
         }
         hand_on(signal, info, context);
@@ -116,8 +117,8 @@ extern "C" fn on_report() {
             note.code.store(0, Ordering::Relaxed);
             note.address.store(0, Ordering::Relaxed);
             let kept = walk(note, 0, None);
-            note.frames_len.store(kept as u32, Ordering::Relaxed);
-            note.signal.store(libc::SIGABRT as u32, Ordering::Release);
+            note.stack.len.store(kept as u32, Ordering::Relaxed);
+            note.how.store(How::Report as u32, Ordering::Release);
         }
     }
     sanitizer::write_stack();
@@ -125,18 +126,18 @@ extern "C" fn on_report() {
 
 /// # Safety
 /// Only in a signal handler, with what the kernel passed.
-unsafe fn store(note: &CrashNote, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+unsafe fn store(note: &DeathNote, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the caller's word; the buffer has room for as many addresses as are asked for.
     unsafe {
-        note.code.store((*info).si_code as u32, Ordering::Relaxed);
+        note.code.store((*info).si_code, Ordering::Relaxed);
         let fault = matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE);
         note.address.store(if fault { (*info).si_addr() as u64 } else { 0 }, Ordering::Relaxed);
 
         // The place of the signal counts as a return address: one past it, as after a call, so that
         // a reader can treat all frames alike.
         let here = registers::read(context);
-        note.frames[0].store(here.pc.wrapping_add(1), Ordering::Relaxed);
-        note.frames_len.store(1, Ordering::Relaxed);
+        note.stack.frames[0].store(here.pc.wrapping_add(1), Ordering::Relaxed);
+        note.stack.len.store(1, Ordering::Relaxed);
 
         // Where there is no code there is nothing to unwind by, and where there is no memory the
         // unwinder itself would crash. That is a call through a wild pointer: go on from its caller.
@@ -145,12 +146,12 @@ unsafe fn store(note: &CrashNote, signal: c_int, info: *mut libc::siginfo_t, con
             && let Some(caller) = registers::before_call(context, here)
             && peek(caller.pc).is_some()
         {
-            note.frames[1].store(caller.pc, Ordering::Relaxed);
+            note.stack.frames[1].store(caller.pc, Ordering::Relaxed);
             registers::write(context, caller);
             kept = walk(note, 2, Some(caller.pc));
             registers::write(context, here);
         }
-        note.frames_len.store(kept as u32, Ordering::Relaxed);
+        note.stack.len.store(kept as u32, Ordering::Relaxed);
     }
 }
 
@@ -159,7 +160,7 @@ unsafe fn store(note: &CrashNote, signal: c_int, info: *mut libc::siginfo_t, con
 ///
 /// # Safety
 /// Only where the process ends, after [`install`].
-unsafe fn walk(note: &CrashNote, mut kept: usize, pc: Option<u64>) -> usize {
+unsafe fn walk(note: &DeathNote, mut kept: usize, pc: Option<u64>) -> usize {
     let mut walked = [std::ptr::null_mut(); FRAMES + OWN];
     // SAFETY: the buffer has room for as many addresses as are asked for.
     let len = unsafe { libc::backtrace(walked.as_mut_ptr(), walked.len() as c_int) }.max(0) as usize;
@@ -170,7 +171,7 @@ unsafe fn walk(note: &CrashNote, mut kept: usize, pc: Option<u64>) -> usize {
     let after = all.skip_while(|f| !is_start(f)).skip(usize::from(pc.is_some()));
     let outside = after.skip_while(|f| pc.is_none() && ours.contains(f));
     for frame in outside.take_while(|f| !ours.contains(f)).take(FRAMES - kept) {
-        note.frames[kept].store(frame, Ordering::Relaxed);
+        note.stack.frames[kept].store(frame, Ordering::Relaxed);
         kept += 1;
     }
     kept
