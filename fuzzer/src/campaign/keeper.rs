@@ -28,7 +28,7 @@ use crate::finding::symbolize::Symbolizer;
 use crate::launcher::message::{Message, Status};
 use crate::settings::Settings;
 use crate::worker::growth::Growth;
-use crate::worker::{Miss, Tally};
+use crate::worker::{Evidence, Miss, Tally};
 
 /// A hit that was flagged this often and never came back is silenced.
 const FICKLE: u32 = 4;
@@ -79,6 +79,8 @@ pub struct Keeper {
     health: Health,
     /// Entries that were run in a fresh child.
     looked_again: usize,
+    /// Whether the user knows that children are killed.
+    told_of_kills: bool,
 }
 
 impl Keeper {
@@ -112,6 +114,7 @@ impl Keeper {
             stop,
             health: Health::new(settings.limits()),
             looked_again: 0,
+            told_of_kills: false,
             began: now,
             deadline: settings.max_time.map(|s| now + Duration::from_secs_f64(s.clamp(0.0, 1e9))),
             last_status: (now, 0),
@@ -288,9 +291,59 @@ impl Keeper {
         ))
     }
 
+    /// Keeps one finding, unless it is there already.
+    fn keep_finding(
+        &mut self,
+        found: &Found<'_>,
+        evidence: &Evidence,
+        mut described: Described,
+        reproduces: bool,
+        coverage: &[u8],
+    ) -> Result<(), Error> {
+        let execs = self.execs_before + found.execs;
+        let report = &mut described.report;
+        report.reproduces = reproduces;
+        report.harness = self.settings.harness.clone();
+        report.found_execs = execs;
+        report.found_seconds = self.millis() / 1000;
+        let title = report.title.clone();
+        let (path, new) = save(
+            &self.settings.out.join("findings"),
+            described,
+            found.input,
+            Some(coverage),
+            &self.settings.hitmap,
+            &self.settings.replay_flags(),
+        )
+        .map_err(|e| self.lost(&e))?;
+        if !new {
+            return Ok(());
+        }
+        let hang = evidence.outcome == Outcome::Timeout;
+        let (kind, id) = if hang { ("hangs", self.stats.hangs) } else { ("crashes", self.stats.crashes) };
+        let name = names::finding(id, evidence.signal, self.number_of(found.parent), self.millis(), execs);
+        self.folder.keep_finding(kind, &name, found.input).map_err(|e| self.lost(&e))?;
+        if hang {
+            (self.stats.hangs, self.stats.last.2) = (id + 1, unix_time());
+        } else {
+            (self.stats.crashes, self.stats.last.1) = (id + 1, unix_time());
+            self.stats.execs_at_crash = execs;
+        }
+        Message::Finding { title, folder: path.to_string_lossy().into_owned() }.send();
+        Ok(())
+    }
+
     fn number_of(&self, parent: Option<CorpusId>) -> Option<usize> {
         self.entries.get(&parent?).map(|e| e.number)
     }
+}
+
+/// Whether what the fresh child showed stands for what was seen first: where it was is left to chance, or the
+/// first run has no more to say of it.
+fn is_told_by(first: &Evidence, again: &Evidence) -> bool {
+    let by_chance = matches!(first.outcome, Outcome::Timeout | Outcome::OutOfMemory);
+    let undescribed = first.outcome == Outcome::Exception && first.exception.is_none();
+    first.raw == again.raw || (first.outcome == again.outcome && (by_chance || undescribed))
 }
 
 impl Acts for Keeper {
@@ -339,48 +392,33 @@ impl Acts for Keeper {
     }
 
     fn found(&mut self, found: Found<'_>) -> Result<(), Error> {
-        let again = found.again.evidence.as_deref();
-        // What a fresh child shows is told; a finding that did not come back is told as it was seen.
-        let told = again.unwrap_or(found.first);
-        self.raw.insert(found.first.raw);
-        self.raw.extend(again.map(|e| e.raw));
-        let execs = self.execs_before + found.execs;
-        let Described { mut report, traceback } = describe(told, &mut self.symbolizer, found.modules);
-        report.reproduces = again.is_some();
-        report.harness = self.settings.harness.clone();
-        report.found_execs = execs;
-        report.found_seconds = self.millis() / 1000;
+        self.raw.extend(found.first.iter().chain(&found.again).map(|evidence| evidence.raw));
         for (edge, class) in found.hits {
             self.reached_by_finding(*edge, *class);
         }
+        let mut describe = |evidence| describe(evidence, &mut self.symbolizer, found.modules);
+        let again = found.again.map(|again| (again, describe(again)));
+        // What the first run saw is told for itself when the fresh child shows something else.
+        let other = found.first.filter(|first| !found.again.is_some_and(|again| is_told_by(first, again)));
+        let other = other.map(|first| (first, describe(first)));
+        let same = |(_, one): &(_, Described)| again.as_ref().is_some_and(|(_, two)| one.report.is_of(&two.report));
+        let other = other.filter(|first| !same(first));
         let coverage = self.snapshot(found.hits, found.modules)?.encode();
-        let findings = self.settings.out.join("findings");
-        let (outcome, signal) = (told.outcome, told.signal);
-        let title = report.title.clone();
-        let described = Described { report, traceback };
-        let (path, new) = save(
-            &findings,
-            described,
-            found.input,
-            Some(&coverage),
-            &self.settings.hitmap,
-            &self.settings.replay_flags(),
-        )
-        .map_err(|e| self.lost(&e))?;
-        if new {
-            let hang = outcome == Outcome::Timeout;
-            let (kind, id) = if hang { ("hangs", self.stats.hangs) } else { ("crashes", self.stats.crashes) };
-            let name = names::finding(id, signal, self.number_of(found.parent), self.millis(), execs);
-            self.folder.keep_finding(kind, &name, found.input).map_err(|e| self.lost(&e))?;
-            if hang {
-                (self.stats.hangs, self.stats.last.2) = (id + 1, unix_time());
-            } else {
-                (self.stats.crashes, self.stats.last.1) = (id + 1, unix_time());
-                self.stats.execs_at_crash = execs;
-            }
-            Message::Finding { title, folder: path.to_string_lossy().into_owned() }.send();
+        for (evidence, described) in again.into_iter().chain(other) {
+            let reproduces = found.again.is_some_and(|again| std::ptr::eq(again, evidence));
+            self.keep_finding(&found, evidence, described, reproduces, &coverage)?;
         }
         Ok(())
+    }
+
+    fn was_killed(&mut self) {
+        if !std::mem::replace(&mut self.told_of_kills, true) {
+            self.tell(
+                "a process was killed from outside (is the machine out of memory?); its input was run again and did \
+                 nothing of the kind, so it is no finding"
+                    .into(),
+            );
+        }
     }
 
     fn fickle(&mut self, hit: Hit) -> bool {

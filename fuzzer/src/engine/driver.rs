@@ -266,9 +266,11 @@ impl Engine {
         *self.state.executions_mut() += 1;
         let seen = self.executor.worker().observe(input, true, &mut fresh)?;
         drift.took(began.elapsed());
-        if seen.evidence.is_some() {
+        if let Some(first) = seen.evidence {
             *self.state.corpus_mut().current_mut() = None;
-            return self.evaluate(input.to_vec()).map(|_| ());
+            let Engine { fuzzer, executor, state, manager, stages, .. } = self;
+            let confirmed = stages.0.suspect(&mut Parts { fuzzer, executor, state, manager }, testcase, first);
+            return confirmed.map_err(|e| told(executor, e));
         }
         let entry = self.state.corpus().get(id).map_err(broken)?.borrow();
         let lost =
@@ -337,7 +339,7 @@ fn broken(error: libafl::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::worker::mock::{Does, MockTracer, MockWorker, compared_numbers};
     use crate::worker::{Made, Makers, Miss, Observation, Seen, Wish, WorkerError};
@@ -363,7 +365,19 @@ mod tests {
         run(out, worker, Replacing::absent(), execs, stop)
     }
 
-    fn run(out: &Path, worker: Box<dyn Worker>, replacing: Replacing, execs: u64, stop: bool) -> Engine {
+    pub fn run(out: &Path, worker: Box<dyn Worker>, replacing: Replacing, execs: u64, stop: bool) -> Engine {
+        let (engine, ended) = run_to_end(out, worker, replacing, execs, stop);
+        ended.unwrap();
+        engine
+    }
+
+    pub fn run_to_end(
+        out: &Path,
+        worker: Box<dyn Worker>,
+        replacing: Replacing,
+        execs: u64,
+        stop: bool,
+    ) -> (Engine, Result<(), Failure>) {
         let mut settings = Settings::for_test(out);
         settings.max_execs = Some(execs);
         let history = History::new(1 << 16).unwrap();
@@ -375,8 +389,8 @@ mod tests {
             Engine::open(&settings, 0, budget, rand, manifest, history, worker, replacing, tokens, stop).unwrap();
         let seeds = [Seed { name: "seed".into(), input: b"x".to_vec() }];
         engine.take_up_seeds(&seeds).unwrap();
-        engine.fuzz(&settings, 0, settings.max_execs).unwrap();
-        engine
+        let ended = engine.fuzz(&settings, 0, settings.max_execs);
+        (engine, ended)
     }
 
     /// Names without the clock, and contents.

@@ -46,6 +46,13 @@ pub struct Report {
     pub replay: String,
 }
 
+impl Report {
+    /// Whether both are of one bug.
+    pub fn is_of(&self, other: &Report) -> bool {
+        (&self.kind, &self.signature) == (&other.kind, &other.signature)
+    }
+}
+
 /// A report and the text that goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Described {

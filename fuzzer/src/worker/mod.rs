@@ -6,6 +6,7 @@
 pub mod child;
 pub mod files;
 pub mod growth;
+pub mod late;
 pub mod limits;
 #[cfg(test)]
 pub mod mock;
@@ -15,7 +16,8 @@ pub mod table;
 
 use hitmap_observers::observer::Hit;
 use hitmap_wire::batch::making::Maker;
-use hitmap_wire::batch::notes::{Death, Sample};
+use hitmap_wire::batch::notes::{Death, FROM_OUTSIDE, Sample};
+use hitmap_wire::batch::{RECORD_RAISED, RECORD_TEXT, RECORD_THROWN, RECORD_TYPE, Record};
 use hitmap_wire::comparisons::Comparison;
 use hitmap_wire::identity::Loaded;
 use hitmap_wire::modules::{Module, Refusal};
@@ -39,14 +41,14 @@ pub struct Evidence {
     pub exception: Option<Raised>,
     /// Looks at a run that took too long, in their order.
     pub samples: Vec<Sample>,
-    /// What the child had loaded, to name addresses; empty when the raw hash is not new.
+    /// What the child had loaded, to name addresses; empty when this raw hash was told before.
     pub objects: Vec<Loaded>,
-    /// What was written to standard error, Python's stack at a crash among it; empty when the raw hash is
-    /// not new. In a batch, earlier inputs may have written the first part.
+    /// What was written to standard error, Python's stack at a crash among it; empty when this raw hash was
+    /// told before. In a batch, earlier inputs may have written the first part.
     pub log: String,
 }
 
-/// A Python exception that ended a run.
+/// A Python exception that ended a run, as far as the child described it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raised {
     /// What the worker describes: [`crate::finding::python::of_report`] reads it.
@@ -57,6 +59,20 @@ pub struct Raised {
     pub thrown: Vec<u64>,
     /// The mangled name of the C++ type that was thrown.
     pub thrown_type: String,
+}
+
+impl Raised {
+    /// From what a child said of the input in `slot`; `None` when it said nothing of it.
+    pub fn of_records(records: &[Record], slot: usize) -> Option<Raised> {
+        let find = |kind: u32| records.iter().find(|record| record.slot == slot && record.kind == kind);
+        let addresses = |kind: u32| find(kind).map(Record::addresses).unwrap_or_default();
+        Some(Raised {
+            text: find(RECORD_TEXT)?.text(),
+            raised: addresses(RECORD_RAISED),
+            thrown: addresses(RECORD_THROWN),
+            thrown_type: find(RECORD_TYPE).map(Record::text).unwrap_or_default(),
+        })
+    }
 }
 
 impl Evidence {
@@ -73,6 +89,13 @@ impl Evidence {
             objects: Vec::new(),
             log: String::new(),
         }
+    }
+
+    /// Whether another process ended the child, such as the kernel when memory is short. That says nothing of
+    /// the input, unless it comes back. Nobody sees who sends SIGKILL, and no target needs it to end itself.
+    pub fn is_from_outside(&self) -> bool {
+        let noted = self.death.as_ref().map(|death| death.has(FROM_OUTSIDE));
+        self.outcome == Outcome::Signal && noted.unwrap_or(self.signal == Some(libc::SIGKILL))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the shared files, the server and the child, and replaces whichever is lost. Checks all that
 //! it reads: a child that has gone mad costs a child.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use hitmap_wire::sweep::Plan;
 use super::child::{BatchEnd, Child};
 use super::files::Files;
 use super::growth::Growth;
+use super::late::Late;
 use super::limits::Limits;
 use super::server::{Ended, Launch, Server, Variant, forget_addresses};
 use super::table::{self, Table};
@@ -52,6 +54,21 @@ pub struct ProcessWorker {
     tally: Tally,
     /// How the last child grew that ran long enough to tell.
     growth: Option<Growth>,
+    /// Findings of batches that were told in full, by their raw hashes.
+    told: HashSet<u64>,
+    late: Late,
+}
+
+/// How much is told of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    /// Its raw hash, by which a known one is recognised.
+    Hash,
+    /// All of it at first sight: it may not come back. Later only the hash, because a shallow bug is hit a
+    /// thousand times.
+    Once,
+    /// All of it.
+    All,
 }
 
 /// A worker whose server has been started and not been waited for.
@@ -130,6 +147,8 @@ impl ProcessWorker {
             phase: PHASE_RUN,
             tally: Tally::default(),
             growth: None,
+            told: HashSet::new(),
+            late: Late::default(),
         })
     }
 
@@ -364,9 +383,18 @@ impl ProcessWorker {
         Ok(())
     }
 
-    fn evidence(&self, end: BatchEnd, full: bool) -> Box<Evidence> {
-        let death = self.files.batch.death();
-        let log = self.files.log();
+    fn tells_all(&mut self, detail: Detail, raw: u64) -> bool {
+        match detail {
+            Detail::Hash => false,
+            Detail::Once => self.told.insert(raw),
+            Detail::All => true,
+        }
+    }
+
+    /// What the end of the child says of the input that it worked on.
+    fn evidence(&mut self, end: BatchEnd, detail: Detail) -> Box<Evidence> {
+        let batch = &self.files.batch;
+        let death = batch.death();
         let (signal, exit_code) = match end {
             BatchEnd::Died(Ended::Signal(signal)) => (Some(signal), None),
             BatchEnd::Died(Ended::Exit(code)) => (None, Some(code)),
@@ -382,23 +410,34 @@ impl ProcessWorker {
             BatchEnd::Died(Ended::Exit(_)) => Outcome::Exit,
             _ => Outcome::Signal,
         };
-        let objects = self.files.batch.objects();
-        let raw = raw::of_death(outcome, signal.or(exit_code), death.as_ref(), &objects, &self.known);
         let signal = signal.filter(|_| !matches!(outcome, Outcome::Timeout | Outcome::Sanitizer));
-        let samples = self.files.batch.samples();
-        let told = Evidence { signal, exit_code, death, samples, ..Evidence::bare(outcome, raw) };
-        Box::new(if full { Evidence { objects, log, ..told } } else { told })
+        let mut told = Evidence { signal, exit_code, death, samples: batch.samples(), ..Evidence::bare(outcome, 0) };
+        let mut spans = batch.spans();
+        self.late.complete(&mut spans, &self.known);
+        // Where it was when somebody else ended it says nothing.
+        let death = told.death.as_ref().filter(|_| !told.is_from_outside());
+        told.raw = raw::of_death(outcome, signal.or(exit_code), death, &spans, &self.known);
+        if self.tells_all(detail, told.raw) {
+            told.objects = self.files.batch.objects();
+            self.late.complete(&mut told.objects, &self.known);
+            told.log = self.files.log();
+        }
+        Box::new(told)
     }
 
-    fn raised(&self, verdict: &Verdict, full: bool) -> Box<Evidence> {
+    /// What the child says of an input that it outlived.
+    fn raised(&mut self, slot: usize, verdict: &Verdict, detail: Detail) -> Box<Evidence> {
         let raw = raw::of_exception(verdict.outcome, verdict.signature);
         let exit_code = (verdict.outcome == Outcome::Exit).then_some(verdict.value as i32);
-        let told = Evidence { exit_code, ..Evidence::bare(verdict.outcome, raw) };
-        if !full {
-            return Box::new(told);
+        let mut told = Evidence { exit_code, ..Evidence::bare(verdict.outcome, raw) };
+        if self.tells_all(detail, raw) {
+            let batch = &self.files.batch;
+            told.exception = Raised::of_records(&batch.records(), slot);
+            told.objects = batch.objects();
+            self.late.complete(&mut told.objects, &self.known);
+            told.log = self.files.log();
         }
-        let exception = Raised { text: self.files.batch.report(), ..Raised::default() };
-        Box::new(Evidence { log: self.files.log(), exception: Some(exception), ..told })
+        Box::new(told)
     }
 
     fn try_run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError> {
@@ -414,7 +453,7 @@ impl ProcessWorker {
             self.tally.rejected += u64::from(verdict.outcome == Outcome::Rejected);
             seen.push(if verdict.outcome.is_finding() {
                 self.tally.raised += 1;
-                Seen::Finding(self.raised(&verdict, false))
+                Seen::Finding(self.raised(slot, &verdict, Detail::Once))
             } else {
                 let known = verdict.novel.filter(|(edge, _)| self.known.iter().any(|m| m.range().contains(edge)));
                 known.map_or(Seen::Boring, |hit| Seen::Novel { hit, set: verdict.signature })
@@ -423,7 +462,8 @@ impl ProcessWorker {
         if !died {
             self.learn_pace(ran);
         } else if self.is_at_fault(end, ran, count) && seen.len() == ran {
-            seen.push(Seen::Finding(self.evidence(end, false)));
+            let evidence = self.evidence(end, Detail::Once);
+            seen.push(Seen::Finding(evidence));
             self.tally.died += 1;
         }
         self.tally.runs += seen.len() as u64;
@@ -437,7 +477,7 @@ impl ProcessWorker {
         if seen.is_empty() {
             // A mad child that says nothing of the first input: have another one run it, alone.
             self.retire()?;
-            let observed = self.try_observe(inputs[0], true, &mut Vec::new())?;
+            let observed = self.try_observe(inputs[0], true, Detail::All, &mut Vec::new())?;
             seen.push(observed.evidence.map_or(Seen::Boring, Seen::Finding));
         }
         Ok(())
@@ -455,7 +495,13 @@ impl ProcessWorker {
         self.nanos_per_run = (0.75 * self.nanos_per_run + 0.25 * nanos.clamp(50.0, 1e9)).max(50.0);
     }
 
-    fn try_observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
+    fn try_observe(
+        &mut self,
+        input: &[u8],
+        fresh: bool,
+        detail: Detail,
+        hits: &mut Vec<Hit>,
+    ) -> Result<Observation, WorkerError> {
         if fresh {
             self.retire()?;
         }
@@ -473,7 +519,7 @@ impl ProcessWorker {
                 if end == BatchEnd::Done {
                     self.learn_pace(1);
                 }
-                let evidence = verdict.outcome.is_finding().then(|| self.raised(&verdict, true));
+                let evidence = verdict.outcome.is_finding().then(|| self.raised(0, &verdict, detail));
                 Observation { outcome: verdict.outcome, nanos, evidence }
             }
             // A child that is through but says nothing sensible is mad; it costs a child.
@@ -482,7 +528,7 @@ impl ProcessWorker {
                 Observation { outcome: Outcome::Ok, nanos: 0, evidence: None }
             }
             (end, _) => {
-                let evidence = self.evidence(end, true);
+                let evidence = self.evidence(end, detail);
                 Observation { outcome: evidence.outcome, nanos: 0, evidence: Some(evidence) }
             }
         };
@@ -510,7 +556,7 @@ impl Tracer for ProcessWorker {
         let comparisons = self.files.region.comparisons();
         comparisons.clear();
         comparisons.set_on(log);
-        let observed = self.persist(|worker| worker.try_observe(input, false, &mut hits));
+        let observed = self.persist(|worker| worker.try_observe(input, false, Detail::Hash, &mut hits));
         let comparisons = self.files.region.comparisons();
         comparisons.set_on(false);
         let outcome = observed?.outcome;
@@ -528,7 +574,7 @@ impl Worker for ProcessWorker {
     }
 
     fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
-        self.persist(|worker| worker.try_observe(input, fresh, hits))
+        self.persist(|worker| worker.try_observe(input, fresh, Detail::All, hits))
     }
 
     fn makers(&self) -> Makers {

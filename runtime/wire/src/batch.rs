@@ -227,7 +227,7 @@ const ARENA_AT: usize = RECORDS_AT + RECORDS;
 /// Slot, kind, bytes: three words before each record, and one to keep them aligned.
 const RECORD_HEAD: usize = 16;
 
-const _: () = assert!(DEATH_AT % 8 == 0 && SAMPLES_AT % 8 == 0 && RECORDS_AT % 8 == 0);
+const _: () = assert!(DEATH_AT.is_multiple_of(8) && SAMPLES_AT.is_multiple_of(8) && RECORDS_AT.is_multiple_of(8));
 
 impl Batch {
     /// Makes a batch file with an arena of `arena_len` bytes.
@@ -397,13 +397,22 @@ impl Batch {
 
     /// The files in the child's memory, as far as they make sense.
     pub fn objects(&self) -> Vec<crate::identity::Loaded> {
-        let count = (self.header().objects_len.load(Ordering::Acquire) as usize).min(OBJECTS);
         // SAFETY: the range lies within the mapping; the bytes are only ever copied.
         let paths = unsafe { std::slice::from_raw_parts(self.mapping.base().add(PATHS_AT), PATHS) };
+        self.read_objects(|at, len| Some(paths.get(at..)?.get(..len)?.to_vec()))
+    }
+
+    /// The files in the child's memory without their names, which is all that an address needs to be placed.
+    pub fn spans(&self) -> Vec<crate::identity::Loaded> {
+        self.read_objects(|_, _| Some(Vec::new()))
+    }
+
+    fn read_objects(&self, name: impl Fn(usize, usize) -> Option<Vec<u8>>) -> Vec<crate::identity::Loaded> {
+        let count = (self.header().objects_len.load(Ordering::Acquire) as usize).min(OBJECTS);
         let read = |at: usize| {
             // SAFETY: `at` is below OBJECTS; the fields are plain data.
             let object = unsafe { &*self.mapping.base().add(OBJECTS_AT).cast::<Object>().add(at) };
-            let path = paths.get(object.path_at as usize..)?.get(..object.path_len as usize)?.to_vec();
+            let path = name(object.path_at as usize, object.path_len as usize)?;
             let span = (object.start, object.end);
             (span.0 < span.1).then_some(crate::identity::Loaded {
                 path,
@@ -448,7 +457,8 @@ impl Batch {
     /// Engine: forgets death note, samples and records, before the next request.
     pub fn clear_notes(&self) {
         self.death_note().clear();
-        self.sample_notes().iter().for_each(|note| note.moment.store(0, Ordering::Relaxed));
+        let taken = |note: &&SampleNote| note.moment.load(Ordering::Relaxed) != 0;
+        self.sample_notes().iter().take_while(taken).for_each(|note| note.moment.store(0, Ordering::Relaxed));
         self.header().records_len.store(0, Ordering::Relaxed);
     }
 
@@ -482,7 +492,7 @@ impl Batch {
 /// Whether `bytes`, of a record of this kind, may be cut at `len`.
 fn is_cut(kind: u32, bytes: &[u8], len: usize) -> bool {
     match kind {
-        RECORD_RAISED | RECORD_THROWN => len % 8 == 0,
+        RECORD_RAISED | RECORD_THROWN => len.is_multiple_of(8),
         // No continuation byte of UTF-8 follows.
         _ => bytes[len] & 0xC0 != 0x80,
     }
@@ -581,6 +591,7 @@ mod tests {
         let objects = [object(b"/lib/x.so"), object("/a".repeat(2000).as_bytes()), object(b"")];
         batch.write_objects(&objects);
         assert_eq!(batch.objects(), objects);
+        assert!(batch.spans().iter().all(|one| (one.path.as_slice(), one.span) == (b"", (10, 20))));
         batch.header().objects_len.store(u32::MAX, Ordering::Relaxed);
         assert_eq!(batch.objects().len(), 3);
     }
