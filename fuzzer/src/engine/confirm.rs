@@ -34,6 +34,7 @@ impl<A: Acts> BatchStage<A> {
         let (first, again) = (Some(first).filter(counts), again.filter(counts));
         if first.is_some() || again.is_some() {
             self.found(parts, input, first, again)?;
+            first.iter().chain(&again).for_each(|evidence| parts.executor.worker().learn(evidence));
         }
         self.keep(parts, input, &evaluated).map(|_| ())
     }

@@ -8,6 +8,7 @@ pub mod files;
 pub mod growth;
 pub mod late;
 pub mod limits;
+pub mod looks;
 #[cfg(test)]
 pub mod mock;
 pub mod process;
@@ -140,6 +141,8 @@ pub struct Tally {
     pub raised: u64,
     /// Inputs of batches that ended the child.
     pub died: u64,
+    /// Of these, how many hung as others did before, and were ended before their time limit.
+    pub cut: u64,
     /// Children that were forked.
     pub children: u64,
     /// Nanoseconds that batches waited for a child to be forked.
@@ -173,6 +176,7 @@ impl Tally {
             rejected: less(self.rejected, then.rejected),
             raised: less(self.raised, then.raised),
             died: less(self.died, then.died),
+            cut: less(self.cut, then.cut),
             children: less(self.children, then.children),
             fork_nanos: less(self.fork_nanos, then.fork_nanos),
             harness_nanos: less(self.harness_nanos, then.harness_nanos),
@@ -288,6 +292,9 @@ pub trait Worker {
     /// # Errors
     /// See [`WorkerError`].
     fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError>;
+
+    /// A finding is kept: one like it may be ended as soon as it is recognised.
+    fn learn(&mut self, _finding: &Evidence) {}
 
     /// The functions by which the harness makes inputs.
     fn makers(&self) -> Makers {

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use hitmap_observers::observer::Hit;
 use hitmap_wire::batch::making::{Answer, Maker, Span, Wish};
-use hitmap_wire::batch::notes::{BAD_ALLOC, How};
+use hitmap_wire::batch::notes::{BAD_ALLOC, How, Sample};
 use hitmap_wire::batch::{NOWHERE, PHASE_MUTATE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS, Verdict};
-use hitmap_wire::identity::Identity;
+use hitmap_wire::identity::{Identity, Loaded};
 use hitmap_wire::modules::{self, Module};
 use hitmap_wire::outcome::Outcome;
 use hitmap_wire::sweep::Plan;
 
-use super::child::{BatchEnd, Child};
+use super::child::{BatchEnd, Child, Watch};
 use super::files::Files;
 use super::growth::Growth;
 use super::late::Late;
@@ -57,7 +57,17 @@ pub struct ProcessWorker {
     /// Findings of batches that were told in full, by their raw hashes.
     told: HashSet<u64>,
     late: Late,
+    /// Hangs that are findings already, by their raw hashes.
+    hangs: HashSet<u64>,
+    /// Looks at the last run that took too long.
+    samples: Vec<Sample>,
 }
+
+/// A run like one that hung before is looked at after this part of the time limit, but not before this time, nor
+/// before it took so many times what others take.
+const EARLY: u32 = 16;
+const EARLIEST: Duration = Duration::from_millis(20);
+const SLOW: f64 = 50.0;
 
 /// How much is told of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +159,8 @@ impl ProcessWorker {
             growth: None,
             told: HashSet::new(),
             late: Late::default(),
+            hangs: HashSet::new(),
+            samples: Vec::new(),
         })
     }
 
@@ -225,7 +237,7 @@ impl ProcessWorker {
     }
 
     /// Stages as many inputs as fit, wakes the child and waits; says how many were staged.
-    fn send(&mut self, inputs: &[&[u8]], phase: u32) -> Result<(usize, BatchEnd), WorkerError> {
+    fn send(&mut self, inputs: &[&[u8]], phase: u32, cut: bool) -> Result<(usize, BatchEnd), WorkerError> {
         let (children, began) = (self.tally.children, Instant::now());
         self.child()?;
         if self.tally.children > children && phase != PHASE_OBSERVE {
@@ -240,11 +252,19 @@ impl ProcessWorker {
         if count == 0 {
             return Err(does_not_fit(inputs.first().map_or(0, |i| i.len())));
         }
-        Ok((count, self.go(count, phase)?))
+        Ok((count, self.go(count, phase, cut)?))
     }
 
-    /// Wakes the child for the `count` slots that are filled, and waits.
-    fn go(&mut self, count: usize, phase: u32) -> Result<BatchEnd, WorkerError> {
+    /// When to look at a run for the first time.
+    fn first_look(&self) -> Option<Duration> {
+        let usual = Duration::from_nanos((SLOW * self.nanos_per_run) as u64);
+        let first = (self.limits.timeout / EARLY).max(EARLIEST).max(usual);
+        Some(first).filter(|first| !self.hangs.is_empty() && *first < self.limits.timeout)
+    }
+
+    /// Wakes the child for the `count` slots that are filled, and waits. One that may be `cut` is ended early when
+    /// it hangs as another did.
+    fn go(&mut self, count: usize, phase: u32, cut: bool) -> Result<BatchEnd, WorkerError> {
         let batch = &self.files.batch;
         batch.clear_notes();
         self.files.clear_log();
@@ -255,11 +275,19 @@ impl ProcessWorker {
         batch.header().map_nanos.store(0, Ordering::Relaxed);
         batch.header().phase.store(phase, Ordering::Relaxed);
         batch.header().count.store(count as u32, Ordering::Release);
-        let Some(child) = self.child.as_mut() else {
+        let first_look = self.first_look().filter(|_| cut);
+        let ProcessWorker { child, files, known, late, hangs, .. } = self;
+        let Some(child) = child.as_mut() else {
             return Err(WorkerError::Broken("has no child to wake".into()));
         };
-        let end = child.work(&self.files, &self.server, &self.limits)?;
+        let mut is_known = |outcome: Outcome, samples: &[Sample]| {
+            cut && !samples.is_empty() && hangs.contains(&hang(outcome, samples, &spans(files, known, late), known))
+        };
+        let mut watch = Watch { first_look, is_known: &mut is_known };
+        let end = child.work(files, &self.server, &self.limits, &mut watch)?;
         child.runs += count as u64;
+        self.tally.cut += u64::from(child.was_cut);
+        self.samples = std::mem::take(&mut child.samples);
         if let Some(growth) = Growth::of(&child.weights, matches!(self.launch.variant, Variant::Sanitized(_))) {
             self.growth = Some(growth);
         }
@@ -319,7 +347,7 @@ impl ProcessWorker {
         made.clear();
         self.child()?;
         let count = self.ask(wishes, max_len).ok_or_else(|| does_not_fit(max_len))?;
-        let end = self.go(count, PHASE_MUTATE)?;
+        let end = self.go(count, PHASE_MUTATE, false)?;
         let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
         for slot in 0..ran {
             made.push(match self.files.batch.answered(slot, max_len) {
@@ -411,12 +439,16 @@ impl ProcessWorker {
             _ => Outcome::Signal,
         };
         let signal = signal.filter(|_| !matches!(outcome, Outcome::Timeout | Outcome::Sanitizer));
-        let mut told = Evidence { signal, exit_code, death, samples: batch.samples(), ..Evidence::bare(outcome, 0) };
-        let mut spans = batch.spans();
-        self.late.complete(&mut spans, &self.known);
-        // Where it was when somebody else ended it says nothing.
-        let death = told.death.as_ref().filter(|_| !told.is_from_outside());
-        told.raw = raw::of_death(outcome, signal.or(exit_code), death, &spans, &self.known);
+        let samples = std::mem::take(&mut self.samples);
+        let mut told = Evidence { signal, exit_code, death, samples, ..Evidence::bare(outcome, 0) };
+        let spans = spans(&self.files, &self.known, &mut self.late);
+        told.raw = if told.samples.is_empty() {
+            // Where it was when somebody else ended it says nothing.
+            let death = told.death.as_ref().filter(|_| !told.is_from_outside());
+            raw::of_death(outcome, signal.or(exit_code), death, &spans, &self.known)
+        } else {
+            hang(outcome, &told.samples, &spans, &self.known)
+        };
         if self.tells_all(detail, told.raw) {
             told.objects = self.files.batch.objects();
             self.late.complete(&mut told.objects, &self.known);
@@ -444,7 +476,7 @@ impl ProcessWorker {
         seen.clear();
         let left = self.limits.runs_per_child - self.child.as_ref().map_or(0, |c| c.runs % self.limits.runs_per_child);
         let most = self.fits_per_wake().min(inputs.len()).min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
-        let (count, end) = self.send(&inputs[..most], self.phase)?;
+        let (count, end) = self.send(&inputs[..most], self.phase, true)?;
         let capacity = self.files.region.layout().capacity;
         let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
         let died = end != BatchEnd::Done;
@@ -507,7 +539,7 @@ impl ProcessWorker {
         }
         self.plan.drain(&self.files.region, |_, _| {});
         self.tally.alone += 1;
-        let (_, end) = self.send(&[input], PHASE_OBSERVE)?;
+        let (_, end) = self.send(&[input], PHASE_OBSERVE, !fresh)?;
         hits.clear();
         self.plan.drain(&self.files.region, |edge, class| hits.push((edge, class)));
         let capacity = self.files.region.layout().capacity;
@@ -534,6 +566,18 @@ impl ProcessWorker {
         };
         Ok(observation)
     }
+}
+
+/// Where libraries lie in the child.
+fn spans(files: &Files, known: &[Module], late: &mut Late) -> Vec<Loaded> {
+    let mut spans = files.batch.spans();
+    late.complete(&mut spans, known);
+    spans
+}
+
+/// The raw hash of a run that was looked at.
+fn hang(outcome: Outcome, samples: &[Sample], spans: &[Loaded], known: &[Module]) -> u64 {
+    raw::of_hang(samples, spans, known).wrapping_add(outcome as u64)
 }
 
 impl Miss {
@@ -575,6 +619,12 @@ impl Worker for ProcessWorker {
 
     fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
         self.persist(|worker| worker.try_observe(input, fresh, Detail::All, hits))
+    }
+
+    fn learn(&mut self, finding: &Evidence) {
+        if matches!(finding.outcome, Outcome::Timeout | Outcome::OutOfMemory) && !finding.samples.is_empty() {
+            self.hangs.insert(finding.raw);
+        }
     }
 
     fn makers(&self) -> Makers {

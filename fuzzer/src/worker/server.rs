@@ -303,6 +303,15 @@ impl Server {
     }
 }
 
+#[cfg(test)]
+impl Server {
+    /// A server that somebody plays at the other end of `control`.
+    pub fn played(control: OwnedFd) -> Server {
+        let process = Command::new("true").spawn().unwrap();
+        Server { process, control, threads: 0, has_comparisons: false, makers: Makers::default() }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // The server ends when its socket closes; it is killed as well in case it no longer listens.

@@ -446,6 +446,11 @@ impl Batch {
         self.death_note().read()
     }
 
+    /// How many samples there are.
+    pub fn samples_taken(&self) -> usize {
+        self.sample_notes().iter().take_while(|note| note.moment.load(Ordering::Acquire) != 0).count()
+    }
+
     /// The samples that were taken, in order.
     pub fn samples(&self) -> Vec<Sample> {
         let records = self.records();
@@ -573,6 +578,7 @@ mod tests {
         sample.stack.interrupted.store(notes::NO_FRAME, Ordering::Relaxed);
         sample.moment.store(notes::Moment::Python as u32, Ordering::Release);
         batch.add_record(0, RECORD_PYTHON, b"frame");
+        assert_eq!(batch.samples_taken(), 1);
         assert_eq!(batch.samples()[0].python, "frame");
         batch.clear_notes();
         assert_eq!((batch.death(), batch.samples()), (None, vec![]));
