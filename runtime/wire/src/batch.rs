@@ -227,7 +227,7 @@ const ARENA_AT: usize = RECORDS_AT + RECORDS;
 /// Slot, kind, bytes: three words before each record, and one to keep them aligned.
 const RECORD_HEAD: usize = 16;
 
-const _: () = assert!(DEATH_AT % 8 == 0 && SAMPLES_AT % 8 == 0 && RECORDS_AT % 8 == 0);
+const _: () = assert!(DEATH_AT.is_multiple_of(8) && SAMPLES_AT.is_multiple_of(8) && RECORDS_AT.is_multiple_of(8));
 
 impl Batch {
     /// Makes a batch file with an arena of `arena_len` bytes.
@@ -482,7 +482,7 @@ impl Batch {
 /// Whether `bytes`, of a record of this kind, may be cut at `len`.
 fn is_cut(kind: u32, bytes: &[u8], len: usize) -> bool {
     match kind {
-        RECORD_RAISED | RECORD_THROWN => len % 8 == 0,
+        RECORD_RAISED | RECORD_THROWN => len.is_multiple_of(8),
         // No continuation byte of UTF-8 follows.
         _ => bytes[len] & 0xC0 != 0x80,
     }

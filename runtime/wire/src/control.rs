@@ -35,6 +35,12 @@ pub const HAS_GENERATOR: i32 = 8;
 /// In the same value: the harness decodes its inputs.
 pub const DECODES: i32 = 16;
 
+/// The signal that asks a child for a sample of its stack: one of the last real-time ones, which no library
+/// in wide use takes. The target can neither block nor take it when the witness is there.
+pub fn sample_signal() -> i32 {
+    libc::SIGRTMAX() - 2
+}
+
 /// What a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
