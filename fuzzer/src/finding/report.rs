@@ -13,6 +13,9 @@ use crate::worker::Evidence;
 /// Named functions that make up a signature.
 const DEPTH: usize = 3;
 
+/// The version of the rule that makes signatures. Findings of earlier ones are run again once.
+pub const SIGNATURE_VERSION: u32 = 2;
+
 /// What `report.json` holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -20,12 +23,27 @@ pub struct Report {
     pub kind: String,
     /// Tells this bug from others, 16 hex digits; the same on every machine for the same build.
     pub signature: String,
+    /// The version of the rule that made it; reports without one are of version 1.
+    #[serde(default = "first_version")]
+    pub signature_version: u32,
+    /// A newer rule for which the input was run again in vain: it did not come back, and keeps its signature.
+    #[serde(default)]
+    pub tried_version: u32,
     /// One line for people.
     pub title: String,
     /// The signal that ended the process.
     pub signal: Option<i32>,
     /// The exit code of a process that ended itself.
     pub exit_code: Option<i32>,
+    /// The signal's `si_code`: why it was sent.
+    #[serde(default)]
+    pub code: Option<i32>,
+    /// The address that the fault was about, as `0x…`.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// The process that sent the signal, when the kernel did not.
+    #[serde(default)]
+    pub sender: Option<u32>,
     /// The native stack, innermost first.
     pub frames: Vec<Frame>,
     /// Python's stack, innermost first.
@@ -44,9 +62,21 @@ pub struct Report {
     pub found_seconds: u64,
     /// The command that runs it again.
     pub replay: String,
+    /// What is wrong with the file that it was read from; what it does not know is empty then.
+    #[serde(skip)]
+    pub damage: Option<String>,
+}
+
+fn first_version() -> u32 {
+    1
 }
 
 impl Report {
+    /// Whether its input should be run again to describe it: its file is damaged, or an older rule named it.
+    pub fn is_stale(&self) -> bool {
+        self.damage.is_some() || self.signature_version.max(self.tried_version) < SIGNATURE_VERSION
+    }
+
     /// Whether both are of one bug.
     pub fn is_of(&self, other: &Report) -> bool {
         (&self.kind, &self.signature) == (&other.kind, &other.signature)
@@ -90,12 +120,17 @@ pub fn describe(evidence: &Evidence, symbolizer: &mut Symbolizer, modules: &[Mod
     let words = said.as_deref().map(|w| format!(": {w}")).unwrap_or_default();
     let title = one_line(&format!("{what}{at}{words}"));
     let key = key(evidence, &frames, place, &python_frames, &exception.title, sanitizer.as_deref().or(said.as_deref()));
+    let death = evidence.death.as_ref();
     let report = Report {
         kind: evidence.outcome.word().into(),
         signature: format!("{key:016x}"),
+        signature_version: SIGNATURE_VERSION,
         title,
         signal: evidence.signal,
         exit_code: evidence.exit_code,
+        code: death.filter(|death| death.signal != 0).map(|death| death.code),
+        address: death.filter(|death| has_address(death.signal)).map(|death| format!("{:#x}", death.address)),
+        sender: death.map(|death| death.sender).filter(|sender| *sender != 0),
         frames,
         python_frames,
         ..Report::default()
@@ -158,6 +193,11 @@ fn key(
         }
     }
     hash.digest()
+}
+
+/// Whether a signal comes with an address.
+fn has_address(signal: i32) -> bool {
+    matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP)
 }
 
 /// A signal's name.
