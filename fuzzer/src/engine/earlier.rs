@@ -175,8 +175,7 @@ mod tests {
         assert_eq!(all.len(), 3);
         all.iter().for_each(|finding| age(finding, "0000000000000001"));
         assert_eq!(take_up(out.path(), maze), 3);
-        let signatures: Vec<String> = found(out.path()).into_iter().map(|found| found.signature).collect();
-        assert_eq!(signatures.iter().filter(|signature| **signature == now[0].signature).count(), 2);
+        assert_eq!(found(out.path()).iter().filter(|found| found.is_of(&now[0])).count(), 2);
     }
 
     #[test]
@@ -245,7 +244,7 @@ mod tests {
                 if let Some(damage) = damage {
                     std::fs::write(folder.join("report.json"), damage).unwrap();
                 }
-                let left = format!(".making-{}-{}", child.id(), finding.signature);
+                let left = format!(".making-{}-{}-{}", child.id(), finding.kind, finding.signature);
                 std::fs::rename(folder, folder.with_file_name(left)).unwrap();
             }
             assert!(take_up(out.path(), maze) >= 2 * runs);

@@ -13,27 +13,19 @@ const DEPTH: usize = 16;
 /// A place in code that is the same in every process: library and offset in its file.
 pub type Place = (Identity, u64);
 
-/// Where `address` lies, by the child's own list of files and, for libraries that came later, by the
-/// module table.
-pub fn place(address: u64, objects: &[Loaded], modules: &[Module]) -> Option<Place> {
-    let listed = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address));
-    if let Some(object) = listed {
-        return Some((object.identity, address.wrapping_sub(object.bias)));
-    }
-    // A module's record has no end; the nearest start below the address is its library.
-    modules
-        .iter()
-        .filter(|m| m.load_bias != 0 && m.load_bias <= address)
-        .max_by_key(|m| m.load_bias)
-        .map(|m| (m.identity, address - m.load_bias))
-        .filter(|(_, offset)| *offset < 1 << 32)
+/// Where `address` lies, by the child's list of files; `None` for an address that lies in none, which says
+/// nothing in another process.
+pub fn place(address: u64, objects: &[Loaded]) -> Option<Place> {
+    let object = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address))?;
+    Some((object.identity, address.wrapping_sub(object.bias)))
 }
 
 /// The hash of a child's death.
 ///
 /// A crash is named by its innermost frames. A time-out or a full memory is caught at a chance
 /// place, so it is named by the outermost frame in an instrumented library: the call that did not
-/// come back. Of endless recursion only the set of places counts, because the depth is chance.
+/// come back. Of endless recursion only the places count that stand on the stack again and again: what it ended
+/// in is chance.
 pub fn of_death(
     outcome: Outcome,
     status: Option<i32>,
@@ -42,16 +34,17 @@ pub fn of_death(
     modules: &[Module],
 ) -> u64 {
     let places: Vec<Place> = death
-        .map(|death| death.stack.frames.iter().filter_map(|address| place(*address, objects, modules)).collect())
+        .map(|death| death.stack.frames.iter().filter_map(|address| place(*address, objects)).collect())
         .unwrap_or_default();
     let chosen: Vec<Place> = if matches!(outcome, Outcome::Timeout | Outcome::OutOfMemory) {
         let instrumented = |p: &&Place| modules.iter().any(|m| m.identity == p.0);
         places.iter().rfind(instrumented).copied().into_iter().collect()
     } else if death.is_some_and(|death| death.has(STACK_ENDED)) {
-        let mut set = places;
-        set.sort_unstable();
-        set.dedup();
-        set
+        let mut sorted = places;
+        sorted.sort_unstable();
+        let mut again: Vec<Place> = sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        again.dedup();
+        again
     } else {
         places.into_iter().take(DEPTH).collect()
     };
@@ -60,6 +53,9 @@ pub fn of_death(
     let by_chance = matches!(outcome, Outcome::Timeout | Outcome::OutOfMemory);
     if !by_chance {
         hash.update(&status.unwrap_or(0).to_le_bytes());
+    }
+    if let Some(death) = death.filter(|_| chosen.is_empty()) {
+        hash.update(death.thrown.as_bytes());
     }
     for (identity, offset) in &chosen {
         hash.update(identity.as_bytes());
@@ -73,7 +69,7 @@ pub fn of_death(
 pub fn of_hang(samples: &[Sample], objects: &[Loaded], modules: &[Module]) -> u64 {
     let stacks: Vec<Vec<u64>> = samples.iter().map(from_outermost).collect();
     let is_instrumented = |p: &Place| modules.iter().any(|m| m.identity == p.0);
-    let placed = |address: &u64| place(*address, objects, modules);
+    let placed = |address: &u64| place(*address, objects);
     let common: Vec<Place> = common(&stacks, |a, b| a == b).iter().filter_map(placed).collect();
     let mut chosen: Vec<Place> = common.iter().copied().filter(is_instrumented).collect();
     let calls: Vec<Vec<&str>> = samples.iter().filter(|s| !s.python.is_empty()).map(calls_from_outermost).collect();
@@ -173,8 +169,8 @@ mod tests {
 
     #[test]
     fn deep_recursion_is_one_place_at_any_depth() {
-        let a: Vec<u64> = (0..128).map(|i| 16 * (i % 3)).collect();
-        let b: Vec<u64> = (1..=128).map(|i| 16 * (i % 3)).collect();
+        let a: Vec<u64> = [901].into_iter().chain((0..128).map(|i| 16 * (i % 3))).collect();
+        let b: Vec<u64> = [902, 903].into_iter().chain((1..=128).map(|i| 16 * (i % 3))).collect();
         assert!(check(STACK_ENDED, (&a, 0x10_0000), (&b, 0x10_0000)));
         assert!(!check(0, (&a, 0x10_0000), (&b, 0x10_0000)));
     }

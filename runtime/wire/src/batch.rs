@@ -18,6 +18,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub mod making;
@@ -372,25 +374,28 @@ impl Batch {
     /// are left out when there is no room for their names.
     pub fn write_objects(&self, objects: &[crate::identity::Loaded]) {
         let (mut count, mut used) = (0, 0);
+        let program = std::fs::read_link("/proc/self/exe").map(PathBuf::into_os_string).unwrap_or_default();
         for object in objects.iter().take(OBJECTS) {
-            if used + object.path.len() > PATHS {
+            // The loader has no name for the program itself, which names addresses as well as any library.
+            let path = if object.path.is_empty() { program.as_bytes() } else { object.path.as_slice() };
+            if used + path.len() > PATHS {
                 break;
             }
             // SAFETY: `count` is below OBJECTS, the name lies within the paths, and the child is the only writer.
             unsafe {
                 let base = self.mapping.base();
-                std::ptr::copy_nonoverlapping(object.path.as_ptr(), base.add(PATHS_AT + used), object.path.len());
+                std::ptr::copy_nonoverlapping(path.as_ptr(), base.add(PATHS_AT + used), path.len());
                 base.add(OBJECTS_AT).cast::<Object>().add(count).write(Object {
                     start: object.span.0,
                     end: object.span.1,
                     bias: object.bias,
                     identity: object.identity,
                     path_at: used as u32,
-                    path_len: object.path.len() as u32,
+                    path_len: path.len() as u32,
                     reserved: 0,
                 });
             }
-            (count, used) = (count + 1, used + object.path.len());
+            (count, used) = (count + 1, used + path.len());
         }
         self.header().objects_len.store(count as u32, Ordering::Release);
     }
@@ -594,9 +599,11 @@ mod tests {
         let (_fd, batch) = Batch::create(100).unwrap();
         let object =
             |path: &[u8]| Loaded { path: path.into(), bias: 5, span: (10, 20), identity: Identity::new(b"id") };
-        let objects = [object(b"/lib/x.so"), object("/a".repeat(2000).as_bytes()), object(b"")];
-        batch.write_objects(&objects);
-        assert_eq!(batch.objects(), objects);
+        let program = std::env::current_exe().unwrap();
+        let objects =
+            [object(b"/lib/x.so"), object("/a".repeat(2000).as_bytes()), object(program.as_os_str().as_bytes())];
+        batch.write_objects(&[objects[0].clone(), objects[1].clone(), object(b"")]);
+        assert_eq!(batch.objects(), objects, "the program itself has a name");
         assert!(batch.spans().iter().all(|one| (one.path.as_slice(), one.span) == (b"", (10, 20))));
         batch.header().objects_len.store(u32::MAX, Ordering::Relaxed);
         assert_eq!(batch.objects().len(), 3);
