@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::engine::comparisons::Replacing;
     use crate::engine::driver::tests::run_to_end;
-    use crate::finding::save::all;
+    use crate::finding::kept::all;
     use crate::worker::mock::{Does, MockWorker, death};
     use crate::worker::{Made, Observation, Raised, Wish, Worker, WorkerError};
     use hitmap_observers::observer::Hit;
@@ -183,7 +183,7 @@ mod tests {
         let rest = MockWorker::new((|_| (vec![(4096, 1)], Outcome::Ok)) as fn(&[u8]) -> Does, vec![64]);
         let worker = Twice { rest, first: first.clone(), again, fresh: 0 };
         let (_, ended) = run_to_end(out.path(), Box::new(worker), Replacing::absent(), 100, false);
-        let mut found = all(&out.path().join("findings")).unwrap();
+        let mut found = all(&out.path().join("findings"), "hitmap").unwrap();
         found.sort_by(|a, b| a.title.cmp(&b.title));
         let found: Vec<_> = found.iter().map(|f| (f.kind.as_str(), f.title.as_str(), f.reproduces)).collect();
         assert_eq!(found, expect, "{first:?}");

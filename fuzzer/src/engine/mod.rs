@@ -9,6 +9,7 @@ pub mod comparisons;
 mod confirm;
 pub mod drift;
 mod driver;
+mod earlier;
 pub mod executor;
 pub mod havoc;
 pub mod making;

@@ -14,10 +14,12 @@
 //! | [`stack`] | stacks for people |
 //! | [`report`] | all of it together |
 //! | [`save`] | the folder of a finding, once for the whole campaign |
+//! | [`kept`] | the findings that there are |
 
 pub mod function;
 pub mod hang;
 pub mod identity;
+pub mod kept;
 pub mod log;
 pub mod owner;
 pub mod python;

@@ -26,6 +26,9 @@ pub struct Report {
     /// The version of the rule that made it; reports without one are of version 1.
     #[serde(default = "first_version")]
     pub signature_version: u32,
+    /// A newer rule for which the input was run again in vain: it did not come back, and keeps its signature.
+    #[serde(default)]
+    pub tried_version: u32,
     /// What the signature is made of.
     #[serde(default)]
     pub identity: Vec<String>,
@@ -65,6 +68,9 @@ pub struct Report {
     pub found_seconds: u64,
     /// The command that runs it again.
     pub replay: String,
+    /// What is wrong with the file that it was read from; what it does not know is empty then.
+    #[serde(skip)]
+    pub damage: Option<String>,
 }
 
 /// A stack with the line above it.
@@ -81,6 +87,11 @@ fn first_version() -> u32 {
 }
 
 impl Report {
+    /// Whether its input should be run again to describe it: its file is damaged, or an older rule named it.
+    pub fn is_stale(&self) -> bool {
+        self.damage.is_some() || self.signature_version.max(self.tried_version) < SIGNATURE_VERSION
+    }
+
     /// Whether both are of one bug.
     pub fn is_of(&self, other: &Report) -> bool {
         (&self.kind, &self.signature) == (&other.kind, &other.signature)
