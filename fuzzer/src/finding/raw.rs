@@ -1,11 +1,15 @@
 //! The cheap first look at a finding: a hash of raw addresses, so that a shallow bug that is hit a
 //! thousand times is named once.
 
+use hitmap_observers::places::function_start;
 use hitmap_wire::batch::notes::{Death, STACK_ENDED, Sample};
 use hitmap_wire::identity::{Identity, Loaded};
 use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
 use xxhash_rust::xxh3::Xxh3;
+
+use super::hang::{self, Physical};
+use super::python;
 
 /// Frames that count, from the innermost.
 const DEPTH: usize = 16;
@@ -64,65 +68,51 @@ pub fn of_death(
     hash.digest()
 }
 
-/// The hash of what stayed over several looks at a run: the calls in instrumented libraries that no sample was
-/// without. Where there are none, as in a Python loop over short native calls, Python's own calls that went on.
+/// The hash of what stayed over several looks at a run: the innermost function of an instrumented library that no
+/// look was without, and, where Python's interpreter took looks, its innermost call that went on.
 pub fn of_hang(samples: &[Sample], objects: &[Loaded], modules: &[Module]) -> u64 {
-    let stacks: Vec<Vec<u64>> = samples.iter().map(from_outermost).collect();
-    let is_instrumented = |p: &Place| modules.iter().any(|m| m.identity == p.0);
-    let placed = |address: &u64| place(*address, objects);
-    let common: Vec<Place> = common(&stacks, |a, b| a == b).iter().filter_map(placed).collect();
-    let mut chosen: Vec<Place> = common.iter().copied().filter(is_instrumented).collect();
-    let calls: Vec<Vec<&str>> = samples.iter().filter(|s| !s.python.is_empty()).map(calls_from_outermost).collect();
-    if chosen.is_empty() && calls.is_empty() {
-        let outermost = |stack: &Vec<u64>| stack.iter().filter_map(placed).find(is_instrumented);
-        chosen = stacks.iter().filter_map(outermost).collect();
-        chosen.sort_unstable();
-        chosen.dedup();
-    }
+    of_hang_with(samples, objects, modules, |module, offset| function_start(&module.path, offset))
+}
+
+fn of_hang_with(
+    samples: &[Sample],
+    objects: &[Loaded],
+    modules: &[Module],
+    start_of: impl Fn(&Module, u64) -> Option<u64>,
+) -> u64 {
+    let module_of = |identity: Identity| modules.iter().find(|module| module.identity == identity);
+    let physical = |address: &u64| {
+        let (identity, offset) = place(*address, objects)?;
+        let start = module_of(identity).and_then(|module| start_of(module, offset.wrapping_sub(1))).unwrap_or(0);
+        Some(Physical { module: identity, offset, start })
+    };
+    let look = |sample: &Sample| {
+        let stack = &sample.stack;
+        let frames =
+            if stack.outer.is_empty() { &stack.frames[stack.interrupted.unwrap_or(0)..] } else { &stack.outer };
+        frames.iter().filter_map(physical).collect::<Vec<_>>()
+    };
+    let looks: Vec<_> = samples.iter().map(look).collect();
+    let count = hang::common(&looks);
+    let common = looks.first().map_or(&[][..], |look| &look[look.len() - count..]);
+    let calls: Vec<_> =
+        samples.iter().filter(|s| !s.python.is_empty()).map(|sample| python::of_sample(&sample.python)).collect();
     let mut hash = Xxh3::new();
-    if chosen.is_empty() && !calls.is_empty() {
-        let is_same = |a: &&str, b: &&str| a.rsplit('\t').next() == b.rsplit('\t').next();
-        for call in common_calls(&calls, is_same) {
-            hash.update(call.as_bytes());
-            hash.update(&[0]);
-        }
+    let mut add = |frame: &Physical<Identity>| {
+        hash.update(frame.module.as_bytes());
+        hash.update(&if frame.start == 0 { frame.offset } else { frame.start }.to_le_bytes());
+    };
+    match common.iter().find(|frame| module_of(frame.module).is_some()) {
+        Some(frame) => add(frame),
+        None if calls.is_empty() => common.iter().for_each(&mut add),
+        None => {}
     }
-    for (identity, offset) in if chosen.is_empty() && calls.is_empty() { &common } else { &chosen } {
-        hash.update(identity.as_bytes());
-        hash.update(&offset.to_le_bytes());
+    if let Some(call) = hang::common_python(&calls).first() {
+        hash.update(call.file.as_bytes());
+        hash.update(&[0]);
+        hash.update(call.function.as_bytes());
     }
     hash.digest()
-}
-
-/// Return addresses from the outermost on; handlers are left out, and so is what a deep stack has in its middle.
-fn from_outermost(sample: &Sample) -> Vec<u64> {
-    let stack = &sample.stack;
-    let frames = if stack.outer.is_empty() { &stack.frames[stack.interrupted.unwrap_or(0)..] } else { &stack.outer };
-    frames.iter().rev().copied().collect()
-}
-
-fn calls_from_outermost(sample: &Sample) -> Vec<&str> {
-    sample.python.lines().rev().filter_map(|line| line.strip_prefix("frame\t")).collect()
-}
-
-/// What all lists begin with.
-fn common<T: Copy>(lists: &[Vec<T>], is_same: impl Fn(&T, &T) -> bool) -> Vec<T> {
-    let Some((first, rest)) = lists.split_first() else { return Vec::new() };
-    let all_have =
-        |at: usize, value: &T| rest.iter().all(|list| list.get(at).is_some_and(|other| is_same(value, other)));
-    first.iter().enumerate().take_while(|(at, value)| all_have(*at, value)).map(|(_, value)| *value).collect()
-}
-
-/// File, line and function of the calls that went on; without the line of the innermost, which runs.
-fn common_calls(calls: &[Vec<&str>], is_same: impl Fn(&&str, &&str) -> bool) -> Vec<String> {
-    let calls = common(calls, is_same);
-    let told = |(at, call): (usize, &&str)| {
-        let mut fields = call.split('\t');
-        let (file, line, function) = (fields.next(), fields.next(), fields.next());
-        let line = line.filter(|_| at + 1 < calls.len());
-        [file, line, function].map(Option::unwrap_or_default).join("\t")
-    };
-    calls.iter().enumerate().map(told).collect()
 }
 
 /// The hash of an exception: the child's hash of type and Python frames, told apart by outcome.
@@ -194,15 +184,18 @@ mod tests {
             python: (*python).into(),
         };
         let samples: Vec<Sample> = samples.iter().map(sample).collect();
-        of_hang(&samples, &[library, python], &[module])
+        // Functions begin at each 0x100.
+        of_hang_with(&samples, &[library, python], &[module], |_, offset| Some((offset & !0xFF) + 1))
     }
 
     #[test]
     fn a_hang_is_what_stays() {
         let none = "";
-        let parse = hang(&[(&[0x1500, 0x1100, 0x20], none), (&[0x1600, 0x1100, 0x20], none)]);
-        assert_eq!(parse, hang(&[(&[0x1700, 0x1600, 0x1100, 0x20], none), (&[0x1800, 0x1100, 0x20], none)]));
-        assert_ne!(parse, hang(&[(&[0x1500, 0x1200, 0x20], none), (&[0x1600, 0x1200, 0x20], none)]));
+        let parse = hang(&[(&[0x1510, 0x1110, 0x20], none), (&[0x1610, 0x1110, 0x20], none)]);
+        assert_eq!(parse, hang(&[(&[0x1710, 0x1610, 0x1120, 0x20], none), (&[0x1810, 0x1130, 0x20], none)]));
+        assert_ne!(parse, hang(&[(&[0x1510, 0x1210, 0x20], none), (&[0x1610, 0x1210, 0x20], none)]));
+        let inner = hang(&[(&[0x1510, 0x1110, 0x20], none), (&[0x1520, 0x1110, 0x20], none)]);
+        assert_ne!(inner, parse, "one that is called once and stays");
     }
 
     #[test]

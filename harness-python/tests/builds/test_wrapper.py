@@ -78,6 +78,19 @@ def test_the_same_source_in_another_folder_has_the_same_identity(tmp_path, compi
     assert len(identities) == 1
 
 
+@pytest.mark.parametrize("words", [["-isystem", "{}"], ["-isystem{}"], ["-isystem", "{}/"], ["-idirafter", "{}"], ["-I{}"]])
+def test_headers_that_are_somebody_elses_are_marked_in_the_line_table(tmp_path, compilers, words):
+    cc, _ = compilers()
+    headers = tmp_path / "theirs"
+    headers.mkdir()
+    (headers / "foreign.h").write_text("static inline int foreign(int *p) { return *p + 1; }\n")
+    (tmp_path / "a.c").write_text('#include "foreign.h"\nint f(int *p) { return foreign(p); }\n')
+    words = [word.format(headers) for word in words]
+    assert run(cc, "-O0", "-shared", *words, "a.c", "-o", "a.so", folder=tmp_path).stderr == ""
+    marked = b"theirs/../theirs" in (tmp_path / "a.so").read_bytes()
+    assert marked == (not words[0].startswith("-I"))
+
+
 def test_source_from_standard_input_links(tmp_path, compilers):
     cc, _ = compilers()
     done = subprocess.run([cc, "-x", "c", "-", "-o", "a"], input=MAIN, cwd=tmp_path, text=True, capture_output=True)

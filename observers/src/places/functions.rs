@@ -4,7 +4,9 @@
 //! stripped. So an address has a function even where no symbol names it, and a symbol that stands before
 //! an address is told from the one that holds it.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use addr2line::gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
 use object::{Object, ObjectSection};
@@ -41,6 +43,15 @@ impl Functions {
     }
 }
 
+/// Where the function that holds an address of a library's file begins. A file is read once for the life of the
+/// process.
+pub fn function_start(path: &str, address: u64) -> Option<u64> {
+    static KNOWN: LazyLock<Mutex<HashMap<String, Functions>>> = LazyLock::new(Mutex::default);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let functions = known.entry(path.to_string()).or_insert_with(|| Functions::read(Path::new(path)));
+    functions.holding(address).map(|(start, _)| start)
+}
+
 /// Every record that can be read; a damaged one ends the walk.
 fn ranges(
     section: &EhFrame<addr2line::gimli::EndianSlice<'_, LittleEndian>>,
@@ -71,6 +82,8 @@ mod tests {
         let functions = Functions::read(&std::env::current_exe().unwrap());
         assert_eq!(functions.holding(start).unwrap().0, start);
         assert_eq!(functions.holding(start + 1).unwrap().0, start);
+        let path = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+        assert_eq!(function_start(&path, start + 1), Some(start));
         assert_eq!(functions.holding(1), None);
         assert_eq!(functions.holding(u64::MAX), None);
     }

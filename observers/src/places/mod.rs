@@ -17,6 +17,7 @@ use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::PC_TABLE;
 
 pub use error::PlacesError;
+pub use functions::function_start;
 pub use names::{Found, Named, Names, demangled};
 
 use crate::snapshot::ModuleId;

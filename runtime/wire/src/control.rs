@@ -37,6 +37,8 @@ pub const DECODES: i32 = 16;
 
 /// The signal by which an engine looks at a run that takes too long, sent by [`Kind::Kill`]. A child answers with
 /// samples ([`crate::batch::notes::SampleNote`]) and goes on. One that does not catch it is not asked: it would end.
+/// It is one of the last real-time signals, which no library in wide use takes, and with the witness the target can
+/// neither block nor take it.
 pub fn sample_signal() -> i32 {
     libc::SIGRTMAX() - 2
 }

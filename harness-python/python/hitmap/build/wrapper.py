@@ -47,6 +47,7 @@ def plan(words, cxx):
         compile_flags = [*options.add, *variants.compile_flags(variant)]
         if options.root:
             compile_flags += unrooted(options.root, [os.getcwd(), *command.words])
+        compile_flags += marked(command.words, options.root)
     if command.links:
         link_flags = variants.link_flags(variant, clang)
         if not any(word.startswith("-fsanitize=") for word in [*command.words, *link_flags]):
@@ -114,6 +115,26 @@ def unrooted(root, words):
     if os.path.basename(here).startswith(".mesonpy-"):
         flags[here] = ".mesonpy"
     return [f"-ffile-prefix-map={old}={new}" for old, new in flags.items()]
+
+
+# Options that name a folder of somebody else's headers, as the next word or in the same one.
+FOREIGN = ("-isystem", "-cxx-isystem", "-idirafter")
+
+
+def marked(words, root=None):
+    """Flags that record folders of somebody else's headers as DIR/../DIR.
+
+    A crash in such a header is named by whoever called it, and debug information says nothing of `-isystem`. The path
+    stays one that can be opened. Folders below `root` have other names already.
+    """
+    folders = []
+    for at, word in enumerate(words):
+        option = next((option for option in FOREIGN if word.startswith(option)), None)
+        if option:
+            folder = word[len(option):] or (words[at + 1] if at + 1 < len(words) else "")
+            folders.append(folder.rstrip(os.sep))
+    wanted = [folder for folder in dict.fromkeys(folders) if folder and not (root and folder.startswith(root + os.sep))]
+    return [f"-fdebug-prefix-map={folder}={folder}/../{os.path.basename(folder)}" for folder in wanted]
 
 
 def is_check(command):
