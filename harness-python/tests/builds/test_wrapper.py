@@ -164,7 +164,7 @@ def test_sources_in_assembly_are_left_alone(tmp_path, compilers):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"], ["--gcc"]])
+@pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"], ["--gcc"], ["--live"]])
 def test_the_printed_flags_work_without_the_wrapper(tmp_path, capsys, words):
     assert main(["flags", *words]) == 0
     both = capsys.readouterr().out.splitlines()
@@ -183,7 +183,7 @@ def test_the_printed_flags_work_without_the_wrapper(tmp_path, capsys, words):
 
 
 def test_the_wrappers_take_the_same_choices(tmp_path):
-    for words in (["guard"], ["lto"], ["func", "guard"], ["cmp"], ["asan"], ["ubsan", "asan", "func"]):
+    for words in (["guard"], ["lto"], ["func", "guard"], ["live"], ["lto", "live"], ["cmp"], ["asan"], ["ubsan", "asan", "func"]):
         name = "+".join(variants.FLAGS["--" + word] for word in words)
         short = wrapper.plan([*("--hitmap-" + word for word in words), "-shared", "a.c"], False)
         assert short == wrapper.plan([f"--hitmap-variant={name}", "-shared", "a.c"], False)

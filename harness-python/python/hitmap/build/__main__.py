@@ -36,6 +36,7 @@ examples:
   hitmap flags --lto                    both lines, with ThinLTO
   hitmap flags --func --guard           parts join; so do they as options of the wrappers:
   hitmap-clang++ --hitmap-func --hitmap-guard -shared a.cpp -o a.so
+  hitmap-clang++ --hitmap-live main.cpp -o main && hitmap run -- ./main
 """
 
 

@@ -5,7 +5,7 @@
 
 Every argument goes to clang, except those that start with --hitmap-:
 
-    --hitmap-guard, --hitmap-lto, --hitmap-func, --hitmap-cmp, --hitmap-asan, --hitmap-ubsan
+    --hitmap-guard, --hitmap-lto, --hitmap-func, --hitmap-cmp, --hitmap-live, --hitmap-asan, --hitmap-ubsan
                              another instrumentation than the default (see `hitmap flags --help`)
     --hitmap-variant=NAME    the same by its name
     --hitmap-clang=PATH      this clang instead of the one that would be found
@@ -49,6 +49,8 @@ def plan(words, cxx):
             compile_flags += unrooted(options.root, [os.getcwd(), *command.words])
         compile_flags += marked(command.words, options.root)
     if command.links:
+        if variant.live and any(word in ("-static", "-static-pie") for word in command.words):
+            raise ValueError("--hitmap-live links libhitmap_rt.so, which a static program cannot take: leave out -static")
         link_flags = variants.link_flags(variant, clang)
         if not any(word.startswith("-fsanitize=") for word in [*command.words, *link_flags]):
             link_flags.append(variants.WITHOUT_SANITIZER)
