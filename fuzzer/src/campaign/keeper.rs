@@ -218,6 +218,8 @@ impl Keeper {
     pub fn examine(&mut self, tally: &Tally, growth: Option<Growth>) {
         let execs = self.stats.execs - self.execs_before.min(self.stats.execs);
         (self.stats.tally, self.stats.growth) = (*tally, growth);
+        let share = tally.finding_nanos as f64 / self.began.elapsed().as_nanos().max(1) as f64;
+        self.stats.known_bugs = share.min(1.0);
         let drifting = (self.stats.variable, self.looked_again);
         let state = State { kept: self.stats.corpus, stability: self.stats.stability, drifting, growth };
         for warning in self.health.look(tally, execs, &state) {
@@ -578,6 +580,7 @@ impl Keeper {
             total_edges: self.stats.total_edges,
             corpus: self.stats.corpus,
             stability: self.stats.stability,
+            known_bugs: self.stats.known_bugs,
             ails: self.health.ails(),
         })
         .send();

@@ -9,6 +9,7 @@ use libafl::state::HasExecutions;
 
 use super::stage::{Acts, BatchStage, Evaluated, Found, Parts};
 use crate::worker::{Evidence, Seen};
+use hitmap_wire::outcome::Outcome;
 
 /// Fresh children that one input gets when somebody else ends them. An input that is killed in all of them kills
 /// itself, or uses so much of the machine that the kernel ends it.
@@ -34,7 +35,10 @@ impl<A: Acts> BatchStage<A> {
         let (first, again) = (Some(first).filter(counts), again.filter(counts));
         if first.is_some() || again.is_some() {
             self.found(parts, input, first, again)?;
-            first.iter().chain(&again).for_each(|evidence| parts.executor.worker().learn(evidence));
+            for evidence in first.iter().chain(&again) {
+                self.knows_hangs |= evidence.outcome == Outcome::Timeout;
+                parts.executor.worker().learn(evidence);
+            }
         }
         self.keep(parts, input, &evaluated).map(|_| ())
     }
@@ -104,7 +108,6 @@ mod tests {
     use hitmap_observers::observer::Hit;
     use hitmap_wire::batch::notes::FROM_OUTSIDE;
     use hitmap_wire::modules::Module;
-    use hitmap_wire::outcome::Outcome;
 
     /// A target whose first mutant is a finding, and that shows one thing after the other in fresh children.
     struct Twice {

@@ -495,6 +495,37 @@ pub(super) mod tests {
         assert!(*engine.state.executions() >= 300_000);
     }
 
+    /// Inputs that hold a `!` hang.
+    fn hangs(input: &[u8]) -> Does {
+        let outcome = if input.contains(&b'!') { Outcome::Timeout } else { Outcome::Ok };
+        (vec![(4096, 1), (4100 + u32::from(input.len() > 4), 1)], outcome)
+    }
+
+    #[test]
+    fn a_visit_that_meets_known_hangs_is_left_however_much_travels() {
+        let outs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let mut met = Vec::new();
+        for (out, takes) in outs.iter().zip([vec![1], vec![512], vec![3, 1, 40]]) {
+            let count = std::rc::Rc::new(std::cell::Cell::new(0));
+            let target = {
+                let count = count.clone();
+                move |input: &[u8]| {
+                    let does = hangs(input);
+                    count.set(count.get() + usize::from(does.1 == Outcome::Timeout));
+                    does
+                }
+            };
+            let engine = run(out.path(), Box::new(MockWorker::new(target, takes)), Replacing::absent(), 60_000, false);
+            let visits = *engine.state.executions() / 64;
+            assert!(count.get() as u64 <= 2 * visits, "{} hangs in {visits} visits at the most", count.get());
+            met.push(count.get());
+        }
+        assert!(met[0] > 10 && met.iter().all(|count| *count == met[0]), "{met:?}");
+        let [a, b, c] = outs.map(|out| queue(out.path()));
+        assert_eq!(a, b);
+        assert_eq!(a, c);
+    }
+
     /// A target that dies of what only trimming makes: inputs of 8 to 15 bytes, which bring nothing in a batch.
     struct Brittle(MockWorker<fn(&[u8]) -> Does>);
 

@@ -17,6 +17,7 @@ use libafl::state::{HasCorpus, HasCurrentTestcase, HasExecutions, HasMaxSize, Ha
 use libafl::{Error, HasFeedback, HasScheduler};
 use libafl_bolts::rands::Rand;
 
+use super::comparisons::replace::Patch;
 use super::comparisons::{self, Replacing};
 use super::executor::WorkerExecutor;
 use super::havoc::Havoc;
@@ -27,6 +28,7 @@ use super::{Fuzzer, Manager, State, trim};
 use crate::worker::{Evidence, Miss, Observation, Seen};
 use hitmap_observers::observer::Hit;
 use hitmap_wire::modules::Module;
+use hitmap_wire::outcome::Outcome;
 
 /// The measure of a visit, in mutants. A favoured entry and one that was never visited get more.
 const VISIT: usize = 128;
@@ -38,6 +40,9 @@ const FEW: usize = 4;
 /// How long a visit may take, in nanoseconds, when time may decide at all: what it finds is kept when
 /// it ends.
 const LONGEST: f64 = 1e9;
+/// Hangs that a visit meets before the rest of its mutants is left, when there is one that is known: each costs as
+/// much as thousands of runs, and they come in crowds.
+const HANGS: usize = 2;
 
 /// What the engine does about its decisions: the one place that touches disk and reports.
 pub trait Acts {
@@ -119,6 +124,10 @@ pub struct BatchStage<A> {
     pub acts: A,
     max_execs: Option<u64>,
     pub(super) mutants: Mutants,
+    /// The replacements among them, which come first.
+    patches: Vec<Patch>,
+    /// Whether a hang is among the findings. Counted by outcomes, which repeat, not by where each was seen.
+    pub(super) knows_hangs: bool,
     /// The mutant that is being made.
     scratch: BytesInput,
     pub(super) seen: Vec<Seen>,
@@ -196,6 +205,8 @@ impl<A: Acts> BatchStage<A> {
             acts,
             max_execs,
             mutants: Mutants::default(),
+            patches: Vec::new(),
+            knows_hangs: false,
             scratch: BytesInput::new(Vec::new()),
             seen: Vec::new(),
             batch: Vec::new(),
@@ -290,7 +301,8 @@ impl<A: Acts> BatchStage<A> {
         let left = self.max_execs.map_or(u64::MAX, |max| max.saturating_sub(*state.executions()));
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         self.mutants.clear();
-        for patch in self.replacing.take(id, comparisons::PATCHES.min(left)) {
+        self.patches = self.replacing.take(id, comparisons::PATCHES.min(left)).collect();
+        for patch in &self.patches {
             let mutant = begin(&mut self.scratch, &[]);
             patch.parts(parent.mutator_bytes()).iter().for_each(|part| mutant.extend(*part));
             mutant.resize(mutant.mutator_bytes().len().min(state.max_size()), 0);
@@ -320,8 +332,10 @@ impl<A: Acts> BatchStage<A> {
         Ok(wanted)
     }
 
+    /// Runs them in their order, up to the last one or to one hang too many.
     fn run_mutants(&mut self, executor: &mut WorkerExecutor, state: &mut State, count: usize) -> Result<(), Error> {
         self.seen.clear();
+        let mut left = HANGS + usize::from(!self.knows_hangs);
         let inputs: Vec<&[u8]> = (0..count).map(|at| self.mutants.get(at)).collect();
         while self.seen.len() < count {
             let rest = &inputs[self.seen.len()..];
@@ -329,8 +343,10 @@ impl<A: Acts> BatchStage<A> {
                 return Err(executor.fail(error));
             }
             *state.executions_mut() += self.batch.len() as u64;
+            // It ended the child, and with it the batch: what comes after it did not run, however much travels.
+            left -= usize::from(self.batch.last().is_some_and(is_hang));
             self.seen.append(&mut self.batch);
-            if self.acts.tick(*state.executions()) {
+            if self.acts.tick(*state.executions()) || left == 0 {
                 break;
             }
         }
@@ -443,6 +459,8 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         let count = self.make_mutants(current, state, executor, energy)?;
         self.lap(Part::Mutation);
         let ran = self.run_mutants(executor, state, count);
+        let tried = self.seen.len().min(self.patches.len());
+        self.replacing.put_back(current, self.patches.drain(tried..));
         self.lap(Part::Batches);
         self.looked_at.clear();
         let mut parts = Parts { fuzzer, executor, state, manager };
@@ -456,6 +474,10 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         self.lap(Part::Judging);
         Ok(())
     }
+}
+
+fn is_hang(seen: &Seen) -> bool {
+    matches!(seen, Seen::Finding(evidence) if evidence.outcome == Outcome::Timeout)
 }
 
 /// The mutants of a visit, one behind the other in memory. With a buffer for each, which keeps the size of the

@@ -108,8 +108,11 @@ impl Screen {
         let mut shown = HashSet::new();
         let ails = self.engines.iter().flat_map(|e| &e.ails).filter(|warning| shown.insert(warning.ail));
         let ails: String = ails.map(|warning| format!(" · {}", warning.short)).collect();
+        let shares = self.engines.iter().map(|e| e.known_bugs);
+        let share = 100.0 * shares.sum::<f64>() / self.engines.len().max(1) as f64;
+        let known = if share > 1.0 { format!(" · {share:.0} % on known bugs") } else { String::new() };
         format!(
-            "{:.0}{limit} s · {} runs · {}/s · {} of {} edges · {} in corpus · {}{ails}",
+            "{:.0}{limit} s · {} runs · {}/s · {} of {} edges · {} in corpus · {}{known}{ails}",
             elapsed.as_secs_f64(),
             grouped(self.execs()),
             grouped(rate as u64),
@@ -164,6 +167,17 @@ mod tests {
         }
         let line = screen.line(Duration::ZERO);
         assert!(line.ends_with("0 findings · waiting 83 %"), "{line}");
+    }
+
+    #[test]
+    fn time_that_goes_to_known_bugs_stands_in_the_line() {
+        let out = tempfile::tempdir().unwrap();
+        let mut screen = Screen::new(&Settings { workers: 2, ..Settings::for_test(out.path()) });
+        for (share, says) in [(0.015, "0 findings"), (0.3, "0 findings · 15 % on known bugs")] {
+            screen.status(Status { known_bugs: share, ..Status::default() });
+            let line = screen.line(Duration::ZERO);
+            assert!(line.ends_with(says), "{line}");
+        }
     }
 
     #[test]

@@ -145,6 +145,8 @@ pub struct Tally {
     pub cut: u64,
     /// Children that were forked.
     pub children: u64,
+    /// Nanoseconds that findings took: the run, the last words, and the fork after it.
+    pub finding_nanos: u64,
     /// Nanoseconds that batches waited for a child to be forked.
     pub fork_nanos: u64,
     /// Of inputs that were timed: nanoseconds in the harness.
@@ -178,6 +180,7 @@ impl Tally {
             died: less(self.died, then.died),
             cut: less(self.cut, then.cut),
             children: less(self.children, then.children),
+            finding_nanos: less(self.finding_nanos, then.finding_nanos),
             fork_nanos: less(self.fork_nanos, then.fork_nanos),
             harness_nanos: less(self.harness_nanos, then.harness_nanos),
             map_nanos: less(self.map_nanos, then.map_nanos),

@@ -61,6 +61,10 @@ pub struct ProcessWorker {
     hangs: HashSet<u64>,
     /// Looks at the last run that took too long.
     samples: Vec<Sample>,
+    /// The last child ended with a finding, so the next one's fork is part of what that costs.
+    owes_fork: bool,
+    /// When the child was woken last.
+    woken: Instant,
 }
 
 /// A run like one that hung before is looked at after this part of the time limit, but not before this time, nor
@@ -161,6 +165,8 @@ impl ProcessWorker {
             late: Late::default(),
             hangs: HashSet::new(),
             samples: Vec::new(),
+            owes_fork: false,
+            woken: Instant::now(),
         })
     }
 
@@ -190,6 +196,7 @@ impl ProcessWorker {
             self.child = None;
         }
         if self.child.is_none() {
+            let began = Instant::now();
             self.files.drain_events();
             // What the last child left, threads that it ended with included, is cleared by the next.
             self.files.region.distrust_journal();
@@ -198,6 +205,9 @@ impl ProcessWorker {
             forget_addresses(&self.files.region, &self.known, inherited);
             self.child = Some(Child::new(self.server.fork(&self.files)?));
             self.tally.children += 1;
+            if std::mem::take(&mut self.owes_fork) {
+                self.tally.finding_nanos += nanos_since(began);
+            }
         }
         Ok(())
     }
@@ -241,7 +251,7 @@ impl ProcessWorker {
         let (children, began) = (self.tally.children, Instant::now());
         self.child()?;
         if self.tally.children > children && phase != PHASE_OBSERVE {
-            self.tally.fork_nanos += began.elapsed().as_nanos() as u64;
+            self.tally.fork_nanos += nanos_since(began);
         }
         let batch = &self.files.batch;
         let (mut count, mut offset) = (0, 0);
@@ -275,6 +285,7 @@ impl ProcessWorker {
         batch.header().map_nanos.store(0, Ordering::Relaxed);
         batch.header().phase.store(phase, Ordering::Relaxed);
         batch.header().count.store(count as u32, Ordering::Release);
+        self.woken = Instant::now();
         let first_look = self.first_look().filter(|_| cut);
         let ProcessWorker { child, files, known, late, hangs, .. } = self;
         let Some(child) = child.as_mut() else {
@@ -477,6 +488,7 @@ impl ProcessWorker {
         let left = self.limits.runs_per_child - self.child.as_ref().map_or(0, |c| c.runs % self.limits.runs_per_child);
         let most = self.fits_per_wake().min(inputs.len()).min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
         let (count, end) = self.send(&inputs[..most], self.phase, true)?;
+        let raised = self.tally.raised;
         let capacity = self.files.region.layout().capacity;
         let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
         let died = end != BatchEnd::Done;
@@ -497,7 +509,12 @@ impl ProcessWorker {
             let evidence = self.evidence(end, Detail::Once);
             seen.push(Seen::Finding(evidence));
             self.tally.died += 1;
+            // What is not the time of the inputs before it is its own.
+            let others = (self.nanos_per_run * ran as f64) as u64;
+            self.tally.finding_nanos += nanos_since(self.woken).saturating_sub(others);
+            self.owes_fork = true;
         }
+        self.tally.finding_nanos += (self.nanos_per_run * (self.tally.raised - raised) as f64) as u64;
         self.tally.runs += seen.len() as u64;
         if self.phase == PHASE_TIME {
             let header = self.files.batch.header();
@@ -537,6 +554,7 @@ impl ProcessWorker {
         if fresh {
             self.retire()?;
         }
+        let began = Instant::now();
         self.plan.drain(&self.files.region, |_, _| {});
         self.tally.alone += 1;
         let (_, end) = self.send(&[input], PHASE_OBSERVE, !fresh)?;
@@ -564,8 +582,16 @@ impl ProcessWorker {
                 Observation { outcome: evidence.outcome, nanos: 0, evidence: Some(evidence) }
             }
         };
+        if observation.evidence.is_some() {
+            self.tally.finding_nanos += nanos_since(began);
+            self.owes_fork = self.child.is_none();
+        }
         Ok(observation)
     }
+}
+
+fn nanos_since(since: Instant) -> u64 {
+    since.elapsed().as_nanos() as u64
 }
 
 /// Where libraries lie in the child.

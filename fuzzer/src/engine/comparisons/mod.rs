@@ -164,6 +164,12 @@ impl Replacing {
         Ok(())
     }
 
+    /// Puts back replacements that were taken and not tried, in front of those that wait.
+    pub fn put_back(&mut self, id: CorpusId, untried: impl DoubleEndedIterator<Item = Patch>) {
+        let waiting = self.waiting.entry(id).or_default();
+        untried.rev().for_each(|patch| waiting.push_front(patch));
+    }
+
     /// Up to `most` replacements in an entry that was looked at; they do not come again.
     pub fn take(&mut self, id: CorpusId, most: usize) -> impl Iterator<Item = Patch> {
         let waiting = self.waiting.get_mut(&id);
