@@ -18,6 +18,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub mod making;
@@ -372,38 +374,50 @@ impl Batch {
     /// are left out when there is no room for their names.
     pub fn write_objects(&self, objects: &[crate::identity::Loaded]) {
         let (mut count, mut used) = (0, 0);
+        let program = std::fs::read_link("/proc/self/exe").map(PathBuf::into_os_string).unwrap_or_default();
         for object in objects.iter().take(OBJECTS) {
-            if used + object.path.len() > PATHS {
+            // The loader has no name for the program itself, which names addresses as well as any library.
+            let path = if object.path.is_empty() { program.as_bytes() } else { object.path.as_slice() };
+            if used + path.len() > PATHS {
                 break;
             }
             // SAFETY: `count` is below OBJECTS, the name lies within the paths, and the child is the only writer.
             unsafe {
                 let base = self.mapping.base();
-                std::ptr::copy_nonoverlapping(object.path.as_ptr(), base.add(PATHS_AT + used), object.path.len());
+                std::ptr::copy_nonoverlapping(path.as_ptr(), base.add(PATHS_AT + used), path.len());
                 base.add(OBJECTS_AT).cast::<Object>().add(count).write(Object {
                     start: object.span.0,
                     end: object.span.1,
                     bias: object.bias,
                     identity: object.identity,
                     path_at: used as u32,
-                    path_len: object.path.len() as u32,
+                    path_len: path.len() as u32,
                     reserved: 0,
                 });
             }
-            (count, used) = (count + 1, used + object.path.len());
+            (count, used) = (count + 1, used + path.len());
         }
         self.header().objects_len.store(count as u32, Ordering::Release);
     }
 
     /// The files in the child's memory, as far as they make sense.
     pub fn objects(&self) -> Vec<crate::identity::Loaded> {
-        let count = (self.header().objects_len.load(Ordering::Acquire) as usize).min(OBJECTS);
         // SAFETY: the range lies within the mapping; the bytes are only ever copied.
         let paths = unsafe { std::slice::from_raw_parts(self.mapping.base().add(PATHS_AT), PATHS) };
+        self.read_objects(|at, len| Some(paths.get(at..)?.get(..len)?.to_vec()))
+    }
+
+    /// The files in the child's memory without their names, which is all that an address needs to be placed.
+    pub fn spans(&self) -> Vec<crate::identity::Loaded> {
+        self.read_objects(|_, _| Some(Vec::new()))
+    }
+
+    fn read_objects(&self, name: impl Fn(usize, usize) -> Option<Vec<u8>>) -> Vec<crate::identity::Loaded> {
+        let count = (self.header().objects_len.load(Ordering::Acquire) as usize).min(OBJECTS);
         let read = |at: usize| {
             // SAFETY: `at` is below OBJECTS; the fields are plain data.
             let object = unsafe { &*self.mapping.base().add(OBJECTS_AT).cast::<Object>().add(at) };
-            let path = paths.get(object.path_at as usize..)?.get(..object.path_len as usize)?.to_vec();
+            let path = name(object.path_at as usize, object.path_len as usize)?;
             let span = (object.start, object.end);
             (span.0 < span.1).then_some(crate::identity::Loaded {
                 path,
@@ -432,6 +446,11 @@ impl Batch {
         self.death_note().read()
     }
 
+    /// How many samples there are.
+    pub fn samples_taken(&self) -> usize {
+        self.sample_notes().iter().take_while(|note| note.moment.load(Ordering::Acquire) != 0).count()
+    }
+
     /// The samples that were taken, in order.
     pub fn samples(&self) -> Vec<Sample> {
         let records = self.records();
@@ -448,7 +467,8 @@ impl Batch {
     /// Engine: forgets death note, samples and records, before the next request.
     pub fn clear_notes(&self) {
         self.death_note().clear();
-        self.sample_notes().iter().for_each(|note| note.moment.store(0, Ordering::Relaxed));
+        let taken = |note: &&SampleNote| note.moment.load(Ordering::Relaxed) != 0;
+        self.sample_notes().iter().take_while(taken).for_each(|note| note.moment.store(0, Ordering::Relaxed));
         self.header().records_len.store(0, Ordering::Relaxed);
     }
 
@@ -558,6 +578,7 @@ mod tests {
         sample.stack.interrupted.store(notes::NO_FRAME, Ordering::Relaxed);
         sample.moment.store(notes::Moment::Python as u32, Ordering::Release);
         batch.add_record(0, RECORD_PYTHON, b"frame");
+        assert_eq!(batch.samples_taken(), 1);
         assert_eq!(batch.samples()[0].python, "frame");
         batch.clear_notes();
         assert_eq!((batch.death(), batch.samples()), (None, vec![]));
@@ -578,9 +599,12 @@ mod tests {
         let (_fd, batch) = Batch::create(100).unwrap();
         let object =
             |path: &[u8]| Loaded { path: path.into(), bias: 5, span: (10, 20), identity: Identity::new(b"id") };
-        let objects = [object(b"/lib/x.so"), object("/a".repeat(2000).as_bytes()), object(b"")];
-        batch.write_objects(&objects);
-        assert_eq!(batch.objects(), objects);
+        let program = std::env::current_exe().unwrap();
+        let objects =
+            [object(b"/lib/x.so"), object("/a".repeat(2000).as_bytes()), object(program.as_os_str().as_bytes())];
+        batch.write_objects(&[objects[0].clone(), objects[1].clone(), object(b"")]);
+        assert_eq!(batch.objects(), objects, "the program itself has a name");
+        assert!(batch.spans().iter().all(|one| (one.path.as_slice(), one.span) == (b"", (10, 20))));
         batch.header().objects_len.store(u32::MAX, Ordering::Relaxed);
         assert_eq!(batch.objects().len(), 3);
     }
