@@ -44,11 +44,11 @@ $(VENV)/ready: requirements.txt | system
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# The wheel: the runtime beside the Python package, built once for both.
+# The wheel: runtime and witness beside the Python package, built once for both.
 $(VENV)/hitmap: $(VENV)/ready $(RUST) $(FACE)
 	@touch $@.begun
-	cargo build --release --locked -p hitmap-runtime
-	cp target/release/libhitmap_rt.so runtime/include/hitmap.h $(RT)/
+	cargo build --release --locked -p hitmap-runtime -p hitmap-witness
+	cp target/release/libhitmap_rt.so target/release/libhitmap_witness.so runtime/include/hitmap.h $(RT)/
 	rm -rf target/wheels
 	$(BIN)/maturin build --quiet --release --locked -m harness-python/Cargo.toml -i $(BIN)/python -o target/wheels
 	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/wheels/*.whl

@@ -48,6 +48,8 @@ mod _native {
     #[pymodule_export]
     use crate::snapshot::{Snapshot, venn};
     #[pymodule_export]
+    use crate::worker::crash::witness::has_witness;
+    #[pymodule_export]
     use crate::worker::sanitizer::has_sanitizer;
     #[pymodule_export]
     use crate::worker::{serve, serve_afl};

@@ -78,6 +78,10 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     let worker = Box::new(worker);
     let mut engine = Engine::open(settings, index, budget, rand, manifest, history, worker, replacing, tokens, stop)?;
     notes.append(&mut engine.notes);
+    if index == 0 {
+        // The other engines start afterwards, and find the findings as they are called now.
+        engine.take_up_findings(budget)?;
+    }
     Message::Ready { notes }.send();
     engine.take_up_seeds(&seeds)?;
     engine.fuzz(settings, index, budget)?;

@@ -56,9 +56,8 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
     let mut merged = Instant::now();
     let mut told_to_stop: Option<Instant> = None;
     let mut asked = began;
-    for folder in [settings.out.clone(), settings.out.join("findings")] {
-        sweep_temporaries(&folder);
-    }
+    // What lies in `findings` is the engine's: it may be a finding.
+    sweep_temporaries(&settings.out);
     if let Some(damage) = set_damaged_aside(&settings.out)? {
         screen.note(&damage);
     }

@@ -40,7 +40,7 @@ impl Screen {
             is_live,
             engines: vec![Status::default(); settings.workers],
             first_execs: vec![None; settings.workers],
-            findings: crate::finding::save::all(&settings.out.join("findings")).map_or(0, |all| all.len()),
+            findings: crate::finding::kept::all(&settings.out.join("findings"), "").map_or(0, |all| all.len()),
             plain: Instant::now(),
             max_time: settings.max_time,
             warned: HashSet::new(),

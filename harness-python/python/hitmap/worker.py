@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from hitmap import _harness, _hypothesis, _native, _variants
+from hitmap import _harness, _hypothesis, _native, _preload, _variants
 from hitmap._harness import Harness
 from hitmap.errors import LoadFailure
 
@@ -303,11 +303,13 @@ def main(argv: list[str] | None = None) -> int:
         refuse("--memory-mb is a number of MiB, 0 for no limit")
     try:
         host = Host(options.harness, options.variant)
+        libraries = []
         if options.variant:
             try:
-                _variants.start_again(options.variant, split(options.harness)[0], arguments)
+                libraries = _variants.preloads(options.variant, split(options.harness)[0])
             except LoadFailure as failure:
                 host.failure = failure
+        _preload.ensure(libraries)
         return _native.serve(options.fds, os.environ.get("HITMAP_MAP"), options.memory_mb, host)
     except ValueError as error:
         refuse(str(error))

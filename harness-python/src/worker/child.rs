@@ -54,6 +54,7 @@ pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, se
         }
         Err(_) => 3,
     };
+    crash::disown();
     // SAFETY: ends the process without running anybody's exit handlers: they are the server's.
     unsafe { libc::_exit(code) }
 }
@@ -62,6 +63,7 @@ pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, se
 fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server: i32) -> PyResult<()> {
     // A sanitizer has limits of its own, and one that is refused memory for its shadow ends the process.
     let memory_mb = if sanitizer::has_sanitizer() { 0 } else { memory_mb };
+    crash::install(server)?;
     limits::die_with(server);
     limits::lead_a_group();
     limits::ignore_interrupts();
@@ -71,7 +73,6 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     std::mem::forget(log);
     // The server alone speaks there, and the engine must see the end of it when the server dies.
     drop(control);
-    let batch: &'static Batch = Box::leak(Box::new(batch));
     let judge = Judge::new(region, history)?;
     let child = Box::leak(Box::new(Child {
         batch,
@@ -85,7 +86,6 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
         runs: 0,
         weigh_at: weight::FIRST,
     }));
-    crash::install(&batch.header().crash)?;
     limits::bound_memory(memory_mb)?;
     child.write_objects();
     // What the fork itself ran in instrumented libraries belongs to no input.
@@ -170,7 +170,10 @@ impl Child {
         }
         let mut report = String::new();
         let start = Instant::now();
-        let Some(ended) = self.run_one(py, 0, Some(&mut report)) else { return };
+        crash::be_thorough(true);
+        let ended = self.run_one(py, 0, Some(&mut report));
+        crash::be_thorough(false);
+        let Some(ended) = ended else { return };
         let nanos = nanos_since(start);
         self.judge.gather();
         self.batch.header().nanos.store(nanos, Ordering::Relaxed);

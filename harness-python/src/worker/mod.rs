@@ -9,6 +9,7 @@
 //! | [`forked`] | one child, as its parent sees it |
 //! | [`server`] | the control socket, the import, and one child at a time |
 //! | [`child`] | the loop over inputs |
+//! | [`barrier`] | the end of the target's stack |
 //! | [`outcome`] | one call of the harness and what became of it |
 //! | [`laps`] | where the time of a run goes, when somebody asks |
 //! | [`weight`] | how heavy the child is, and whose weight it is |
@@ -25,8 +26,9 @@
 //! `os.fork` so that CPython's fork handlers run, and writes tracebacks.
 
 mod afl;
+mod barrier;
 mod child;
-mod crash;
+pub mod crash;
 mod forked;
 mod judge;
 mod laps;

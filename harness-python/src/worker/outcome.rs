@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTraceback, PyTuple, PyType};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::barrier;
 use super::making::Making;
 
 /// Places of a traceback that count. Recursion visits the same places over and over, so this is
@@ -42,7 +43,7 @@ impl Harness {
     /// # Errors
     /// What the import raises.
     pub fn load(py: Python<'_>, host: &Bound<'_, PyAny>) -> PyResult<Harness> {
-        let found = host.call_method0(intern!(py, "load"))?;
+        let found = barrier::call_method(host, intern!(py, "load"), ())?;
         Ok(Harness {
             function: found.getattr(intern!(py, "function"))?.unbind(),
             expected: found.getattr(intern!(py, "expected"))?.extract()?,
@@ -76,28 +77,27 @@ pub fn run(py: Python<'_>, harness: &Harness, input: &[u8], report: Option<&mut 
     // SAFETY: we are attached; the pointers are those of live objects. The input is copied: the
     // batch file can change while somebody holds the object.
     unsafe {
-        let none = std::ptr::null_mut::<ffi::PyObject>();
         let mut value = ffi::PyBytes_FromStringAndSize(input.as_ptr().cast(), input.len() as ffi::Py_ssize_t);
         if let Some(decode) = &harness.decode
             && !value.is_null()
         {
             let bytes = value;
-            value = ffi::PyObject_CallFunctionObjArgs(decode.as_ptr(), bytes, none);
+            value = barrier::call_one(decode.as_ptr(), bytes);
             ffi::Py_DECREF(bytes);
             if value.is_null() && ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) != 0 {
-                ffi::PyErr_Clear();
+                barrier::clear_error();
                 return Ended::quietly(Outcome::Rejected);
             }
         }
         if !value.is_null() {
-            let result = ffi::PyObject_CallFunctionObjArgs(harness.function.as_ptr(), value, none);
-            ffi::Py_DECREF(value);
+            let result = barrier::call_one(harness.function.as_ptr(), value);
+            barrier::release(value);
             if !result.is_null() {
-                ffi::Py_DECREF(result);
+                barrier::release(result);
                 return Ended::quietly(Outcome::Ok);
             }
             if ffi::PyErr_ExceptionMatches(harness.expected.as_ptr()) != 0 {
-                ffi::PyErr_Clear();
+                barrier::clear_error();
                 return Ended::quietly(Outcome::Rejected);
             }
         }
@@ -191,7 +191,7 @@ pub fn collect_garbage(py: Python<'_>) -> PyResult<bool> {
     if young <= ALLOCATIONS {
         return Ok(false);
     }
-    gc.call_method1(intern!(py, "collect"), (1,))?;
+    barrier::call_method(&gc, intern!(py, "collect"), (1,))?;
     Ok(true)
 }
 
@@ -200,7 +200,8 @@ pub fn collect_garbage(py: Python<'_>) -> PyResult<bool> {
 /// # Errors
 /// What Python raises.
 pub fn collect_all_garbage(py: Python<'_>) -> PyResult<()> {
-    py.import(intern!(py, "gc"))?.call_method0(intern!(py, "collect")).map(drop)
+    let gc = py.import(intern!(py, "gc"))?;
+    barrier::call_method(gc.as_any(), intern!(py, "collect"), ()).map(drop)
 }
 
 /// The exception as Python code sees it, its traceback attached: before 3.12 the interpreter keeps the
@@ -210,7 +211,7 @@ pub fn whole<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
 }
 
 fn describe(py: Python<'_>, harness: &Harness, error: &PyErr) -> String {
-    let told = harness.host.bind(py).call_method1(intern!(py, "describe"), (whole(py, error),));
+    let told = barrier::call_method(harness.host.bind(py), intern!(py, "describe"), (whole(py, error),));
     let told = told.and_then(|text| text.extract::<String>());
     told.unwrap_or_else(|why| {
         format!("{}: (its traceback could not be written: {why})", type_name(&error.get_type(py)))
@@ -221,7 +222,7 @@ fn describe(py: Python<'_>, harness: &Harness, error: &PyErr) -> String {
 /// there is one.
 pub fn describe_miss(py: Python<'_>, harness: &Harness, part: &str, error: Option<&PyErr>, wrong: &str) -> String {
     let error = error.map(|error| whole(py, error));
-    let told = harness.host.bind(py).call_method1(intern!(py, "describe_miss"), (part, error, wrong));
+    let told = barrier::call_method(harness.host.bind(py), intern!(py, "describe_miss"), (part, error, wrong));
     let told = told.and_then(|text| text.extract::<String>());
     told.unwrap_or_else(|why| format!("{part} failed (how could not be written: {why})"))
 }

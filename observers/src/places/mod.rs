@@ -7,6 +7,7 @@
 
 mod counted;
 mod error;
+mod functions;
 mod names;
 mod table;
 
@@ -16,7 +17,8 @@ use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::PC_TABLE;
 
 pub use error::PlacesError;
-pub use names::{Named, Names};
+pub use functions::function_start;
+pub use names::{Found, Named, Names, demangled};
 
 use crate::snapshot::ModuleId;
 use table::Table;

@@ -5,13 +5,13 @@
 
 Every argument goes to clang, except those that start with --hitmap-:
 
-    --hitmap-guard, --hitmap-lto, --hitmap-func, --hitmap-cmp, --hitmap-asan, --hitmap-ubsan
+    --hitmap-guard, --hitmap-lto, --hitmap-func, --hitmap-cmp, --hitmap-live, --hitmap-asan, --hitmap-ubsan
                              another instrumentation than the default (see `hitmap flags --help`)
     --hitmap-variant=NAME    the same by its name
     --hitmap-clang=PATH      this clang instead of the one that would be found
     --hitmap-add=FLAG        a flag after all others of a compilation
     --hitmap-root=DIR        paths in DIR, which is temporary, are recorded without it
-    --hitmap-log=FILE        append a line for each file compiled and each library linked
+    --hitmap-log=FILE        append a line for each file compiled, each library linked and each check of the compiler
 
 Started by the scripts of these names in `harness-python/data`, or by those that `shim` writes. Runs once for each
 source file: it imports little and ends by becoming clang.
@@ -21,6 +21,9 @@ import os
 import sys
 
 from . import arguments, stub, toolchain, variants
+
+# Beside the marks that tell a check by its source.
+CHECKS = (*arguments.FEATURE_CHECKS, "CompilerId", "sanitycheck", "flagcheck", "flag_check")
 
 
 def main(words, cxx):
@@ -44,7 +47,10 @@ def plan(words, cxx):
         compile_flags = [*options.add, *variants.compile_flags(variant)]
         if options.root:
             compile_flags += unrooted(options.root, [os.getcwd(), *command.words])
+        compile_flags += marked(command.words, options.root)
     if command.links:
+        if variant.live and any(word in ("-static", "-static-pie") for word in command.words):
+            raise ValueError("--hitmap-live links libhitmap_rt.so, which a static program cannot take: leave out -static")
         link_flags = variants.link_flags(variant, clang)
         if not any(word.startswith("-fsanitize=") for word in [*command.words, *link_flags]):
             link_flags.append(variants.WITHOUT_SANITIZER)
@@ -113,13 +119,54 @@ def unrooted(root, words):
     return [f"-ffile-prefix-map={old}={new}" for old, new in flags.items()]
 
 
+# Options that name a folder of somebody else's headers, as the next word or in the same one.
+FOREIGN = ("-isystem", "-cxx-isystem", "-idirafter")
+
+
+def marked(words, root=None):
+    """Flags that record folders of somebody else's headers as DIR/../DIR.
+
+    A crash in such a header is named by whoever called it, and debug information says nothing of `-isystem`. The path
+    stays one that can be opened. Folders below `root` have other names already.
+    """
+    folders = []
+    for at, word in enumerate(words):
+        option = next((option for option in FOREIGN if word.startswith(option)), None)
+        if option:
+            folder = word[len(option):] or (words[at + 1] if at + 1 < len(words) else "")
+            folders.append(folder.rstrip(os.sep))
+    wanted = [folder for folder in dict.fromkeys(folders) if folder and not (root and folder.startswith(root + os.sep))]
+    return [f"-fdebug-prefix-map={folder}={folder}/../{os.path.basename(folder)}" for folder in wanted]
+
+
+def is_check(command):
+    """Whether this asks what the compiler can do, rather than making a part of the package."""
+    words = [os.getcwd(), *command.sources, command.output or ""]
+    if not command.sources:
+        words += [word for word in command.words if not word.startswith("-")]
+    # What comes through a pipe is never a file of a package.
+    return "-" in words or any(mark in word for mark in CHECKS for word in words) or any(map(is_temporary, words))
+
+
+def is_temporary(path):
+    """Whether it is where Python's tempfile puts files: build scripts try flags there."""
+    folder, _, rest = path.rpartition(os.sep + "tmp")
+    return folder == os.environ.get("TMPDIR", "/tmp") and len(rest.partition(os.sep)[0].partition(".")[0]) == 8
+
+
 def note(path, command):
-    """One short line for each thing done, appended in one write: builds run in parallel."""
+    """A line for each thing done. What only tries the compiler out counts as a check."""
+    check = is_check(command)
     lines = []
     if command.compiles:
-        lines += [f"compile {source}\n" for source in command.sources]
+        lines += [f"{'check' if check else 'compile'} {source}" for source in command.sources]
     if command.links:
-        lines.append(f"link {command.output or 'a.out'}\n")
+        lines.append(f"{'check' if check else 'link'} {command.output or 'a.out'}")
+    append(path, lines)
+
+
+def append(path, lines):
+    """Short lines, appended in one write: builds run in parallel."""
     if lines:
         with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write("".join(lines))
+            file.write("".join(f"{line}\n" for line in lines))
