@@ -81,7 +81,13 @@ afl:
 	@command -v afl-fuzz >/dev/null || { echo "installing afl++"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends afl++ >/dev/null; }
 
-test-python: $(VENV)/hitmap afl
+# Boost.Python of Debian, for Debian's Python. Under another the tests that want it say so and are skipped.
+.PHONY: boost
+boost:
+	@test -e /usr/include/boost/python.hpp || { echo "installing libboost-python-dev"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libboost-python-dev >/dev/null; }
+
+test-python: $(VENV)/hitmap afl boost
 	$(BIN)/python -m pytest -q harness-python/tests tests benches --ignore $(PACKAGES)
 
 # Real packages from the index: minutes of compilation, and so no part of `make test`.

@@ -52,10 +52,11 @@ mod _native {
     #[pymodule_export]
     use crate::worker::sanitizer::has_sanitizer;
     #[pymodule_export]
-    use crate::worker::{serve, serve_afl};
+    use crate::worker::{serve, serve_afl, take_sample};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("SAMPLE_SIGNAL", hitmap_wire::control::sample_signal())?;
         module.add("STACK_SIGNAL", crate::worker::sanitizer::stack_signal())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

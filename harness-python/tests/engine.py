@@ -5,8 +5,10 @@ The layouts are those of the crate hitmap-wire, written down once more on purpos
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import fcntl
+import functools
 import mmap
 import os
 import select
@@ -15,6 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,6 +241,9 @@ class Engine:
     def wake(self) -> None:
         """Wakes the child and waits until it is through; raises `Died` when it ended."""
         os.eventfd_write(self.fds["wake"], 1)
+        self.wait()
+
+    def wait(self) -> None:
         ready, _, _ = select.select([self.fds["done"], self.control], [], [], PATIENCE)
         assert ready, f"the child hangs at {self.cur}: {self.log()}"
         if self.fds["done"] in ready:
@@ -349,6 +355,29 @@ def worker(harness: str | Path, **options):
     """A worker with its first child."""
     with Engine(harness, **options) as engine:
         yield engine.start()
+
+
+@functools.cache
+def functions_of(library: str) -> list[tuple[int, str]]:
+    said = subprocess.run(["nm", "--defined-only", library], check=False, capture_output=True, text=True).stdout
+    parts = [line.split() for line in said.splitlines()]
+    return sorted((int(address, 16), name) for address, kind, name in parts if kind in "tTwW")
+
+
+def names_of(engine: Engine, frames: list[int]) -> list[str]:
+    """The functions of a stack: those of a test's own libraries by name, others by their file."""
+    found, objects = [], engine.objects()
+    for frame in frames:
+        owner = next((o for o in objects if o.start <= frame - 1 < o.end), None)
+        if owner is None:
+            found.append("?")
+        elif owner.path.startswith(tempfile.gettempdir() + "/pytest-"):
+            table = functions_of(owner.path)
+            at = bisect.bisect(table, (frame - 1 - owner.bias, "~")) - 1
+            found.append(table[at][1].removesuffix(".localalias"))
+        else:
+            found.append(f"[{Path(owner.path).name}]")
+    return found
 
 
 def is_alive(pid: int) -> bool:

@@ -6,7 +6,6 @@ stack has, innermost first.
 
 from __future__ import annotations
 
-import bisect
 import functools
 import os
 import signal
@@ -27,6 +26,7 @@ from engine import (
     STACK_ENDED,
     TERMINATED,
     Died,
+    names_of,
 )
 
 SOURCE = Path(__file__).parent / "ends" / "ends.cpp"
@@ -49,31 +49,9 @@ def built(folder: Path, binding: str) -> Path:
     return folder / name
 
 
-@functools.cache
-def functions(library: Path) -> list[tuple[int, str]]:
-    said = subprocess.run(["nm", "--defined-only", str(library)], check=True, capture_output=True, text=True).stdout
-    parts = [line.split() for line in said.splitlines()]
-    return sorted((int(address, 16), name) for address, kind, name in parts if kind in "tTwW")
-
-
-def names(engine, frames: list[int]) -> list[str]:
-    """The functions of a stack: the target's own by name, others by their file."""
-    found, objects = [], engine.objects()
-    for frame in frames:
-        owner = next((o for o in objects if o.start <= frame - 1 < o.end), None)
-        if owner is None:
-            found.append("?")
-        elif "ends" in Path(owner.path).name:
-            table = functions(Path(owner.path))
-            found.append(table[bisect.bisect(table, (frame - 1 - owner.bias, "~")) - 1][1].removesuffix(".localalias"))
-        else:
-            found.append(f"[{Path(owner.path).name}]")
-    return found
-
-
 def ways(engine, frames: list[int]) -> list[str]:
     """The target's own ways in a stack."""
-    return [name.removeprefix("way_") for name in names(engine, frames) if name.startswith("way_")]
+    return [name.removeprefix("way_") for name in names_of(engine, frames) if name.startswith("way_")]
 
 
 @dataclass
@@ -207,17 +185,17 @@ def check(engine, way: str, in_thread: bool, expected: Ends, phase: int = 1) -> 
     assert death is not None, engine.log()
     stack = death.stack.frames
     path = expected.path or [way]
-    assert (death.how, death.signal) == (expected.how, expected.signal), (death, names(engine, stack))
+    assert (death.how, death.signal) == (expected.how, expected.signal), (death, names_of(engine, stack))
     if expected.flags != FROM_OUTSIDE:
         # A signal from outside meets any thread that does not block it.
-        assert ways(engine, stack)[: len(path)] == path, names(engine, stack)
-        assert death.stack.depth >= 120 or names(engine, stack).count("begin") == 1, names(engine, stack)
-    assert death.flags == expected.flags, (death, names(engine, stack))
+        assert ways(engine, stack)[: len(path)] == path, names_of(engine, stack)
+        assert death.stack.depth >= 120 or names_of(engine, stack).count("begin") == 1, names_of(engine, stack)
+    assert death.flags == expected.flags, (death, names_of(engine, stack))
     assert death.thrown == expected.thrown
     assert expected.text in death.text and bool(expected.text) == bool(death.text), death.text
-    assert not any("hitmap" in name or "_native" in name for name in names(engine, stack)), names(engine, stack)
+    assert not any("hitmap" in name or "_native" in name for name in names_of(engine, stack)), names_of(engine, stack)
     is_fault = expected.how == SIGNALLED
-    assert (death.stack.interrupted == 0) == is_fault, (death.stack.interrupted, names(engine, stack))
+    assert (death.stack.interrupted == 0) == is_fault, (death.stack.interrupted, names_of(engine, stack))
     engine.fork()
 
 
@@ -293,7 +271,7 @@ def test_a_deep_stack_keeps_both_ends_when_it_is_observed(target, in_thread):
     check(engine, "overflow", in_thread, ENDS["overflow"], phase=2)
     stack = engine.death().stack
     assert len(stack.outer) == 64 and stack.depth > 10_000
-    assert "begin" in names(engine, stack.outer)
+    assert "begin" in names_of(engine, stack.outer)
 
 
 def test_without_the_witness_there_is_less_but_nothing_else(target):

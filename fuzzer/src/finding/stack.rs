@@ -8,23 +8,53 @@ use super::python::PythonFrame;
 use super::symbolize::Frame;
 
 /// A native stack, a line a frame, innermost first. Frames that say nothing of the library are folded: a run of
-/// them is one line. Where the interpreter begins, Python's own stack goes on.
+/// them is one line. So is a recursion.
 pub fn native(frames: &[Frame]) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     let mut at = 0;
     while let Some(frame) = frames.get(at) {
         let run = frames[at..].iter().take_while(|next| next.owner == frame.owner).count();
         if is_folded(frame.owner) && (at > 0 || run > 1) {
             let plural = if run == 1 { "" } else { "s" };
             let whose = if frame.owner == Owner::Binding { binding(frame) } else { frame.owner.name() };
-            let _ = writeln!(text, "  … {run} frame{plural} of {whose}");
+            lines.push((None, format!("… {run} frame{plural} of {whose}")));
             at += run;
         } else {
-            let _ = writeln!(text, "  #{at} {}", line(frame));
+            lines.push((Some(at), line(frame)));
             at += 1;
         }
     }
+    let mut text = String::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let (period, times) = repeats(&lines[at..]);
+        for (number, line) in &lines[at..at + period] {
+            let _ = match number {
+                Some(number) => writeln!(text, "  #{number} {line}"),
+                None => writeln!(text, "  {line}"),
+            };
+        }
+        if times > 0 {
+            let what = if period == 1 { "frame".to_string() } else { format!("{period} frames") };
+            let _ = writeln!(text, "  … the {what} above {times} times more");
+        }
+        at += period * (times + 1);
+    }
     text
+}
+
+/// How many lines the beginning repeats, and how often; one line and no repetition where it does not.
+fn repeats(lines: &[(Option<usize>, String)]) -> (usize, usize) {
+    const LONGEST: usize = 16;
+    for period in 1..=LONGEST.min(lines.len() / 2) {
+        let first = &lines[..period];
+        let same = |next: &&[(Option<usize>, String)]| next.iter().zip(first).all(|(a, b)| a.1 == b.1);
+        let times = lines[period..].chunks_exact(period).take_while(same).count();
+        if times >= 2 {
+            return (period, times);
+        }
+    }
+    (1, 0)
 }
 
 /// One frame.
@@ -102,6 +132,13 @@ mod tests {
         );
         let frames = [("/h.py", "h"), ("/x/hitmap/worker.py", "main"), ("<frozen runpy>", "_run")]
             .map(|(file, function)| PythonFrame { file: file.into(), line: 1, function: function.into() });
+        let recursion = [frame("leaf()", "", Owner::Library)];
+        let cycle = [frame("a()", "", Owner::Library), frame("b()", "", Owner::Library)];
+        let deep: Vec<Frame> = recursion.iter().chain(cycle.iter().cycle().take(10)).cloned().collect();
+        assert_eq!(
+            native(&deep),
+            "  #0 leaf (lib.so+0x10)\n  #1 a (lib.so+0x10)\n  #2 b (lib.so+0x10)\n  … the 2 frames above 4 times more\n"
+        );
         assert_eq!(python(&frames), "  File \"/h.py\", line 1, in h\n  … 2 frames of hitmap\n");
     }
 }

@@ -90,7 +90,8 @@ fn around(cycle: &[Frame]) -> String {
 /// `std::runtime_error: stack underflow`.
 fn thrown(death: &Death) -> String {
     let kind = if death.thrown.is_empty() { "C++ exception".to_string() } else { demangled_type(&death.thrown) };
-    if death.text.is_empty() { kind } else { format!("{kind}: {}", death.text) }
+    // The standard library's own exceptions say their name.
+    if death.text.is_empty() || death.text == kind { kind } else { format!("{kind}: {}", death.text) }
 }
 
 /// A type's name as its `type_info` has it, readable.

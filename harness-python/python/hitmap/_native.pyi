@@ -1,11 +1,13 @@
 """The native half of hitmap. Private: use the package's own names."""
 
 import os
+from types import FrameType
 from typing import Any, Literal, Protocol, final, overload
 
 from hitmap._harness import Harness
 
 __version__: str
+SAMPLE_SIGNAL: int
 STACK_SIGNAL: int
 
 class _Host(Protocol):
@@ -149,6 +151,9 @@ def has_witness() -> bool:
     """Whether this process was started with hitmap's witness."""
 
 def has_sanitizer() -> bool: ...
+def take_sample(lines: str, frames: list[FrameType]) -> None:
+    """Adds a sample of the native stack, with Python's beside it."""
+
 def load_runtime(path: str | os.PathLike[str]) -> bool: ...
 def serve(fds: str, map: str | None, memory_mb: int, host: _Host) -> int: ...
 def serve_afl(

@@ -14,12 +14,13 @@ import importlib.util
 import io
 import os
 import pickle
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from hitmap import _harness, _hypothesis, _native, _preload, _variants
 from hitmap._harness import Harness
@@ -87,9 +88,25 @@ class Host:
 
         Collecting is the children's own affair from here on.
         """
+        # The engine asks for it; it comes here between two bytecodes.
+        signal.signal(_native.SAMPLE_SIGNAL, self.sampled)
         gc.collect()
         gc.freeze()
         gc.disable()
+
+    def sampled(self, number: int, frame: FrameType | None) -> None:
+        """Leaves Python's stack beside the native one.
+
+        A line ``frame\\tFILE\\tLINE\\tFUNCTION\\tID`` for each frame of the harness and below, innermost first. As long as
+        the frames are kept, no two calls have the same ID.
+        """
+        kept, lines = [], []
+        while frame is not None and frame.f_code.co_filename != __file__ and len(kept) < INNERMOST:
+            code = frame.f_code
+            lines.append(f"frame\t{code.co_filename}\t{frame.f_lineno or 0}\t{code.co_name}\t{id(frame)}")
+            kept.append(frame)
+            frame = frame.f_back
+        _native.take_sample(_printable("\n".join(lines)), kept)
 
     def fork(self) -> int:
         with warnings.catch_warnings():

@@ -20,7 +20,7 @@ use super::laps::{Clock, Laps};
 use super::making::{Miss, Wanted};
 use super::outcome::{self, Ended, Harness};
 use super::shared::Shared;
-use super::{crash, limits, sanitizer, weight};
+use super::{crash, limits, samples, sanitizer, weight};
 
 /// How old the memory limit may be: what the target leaks in between counts against its inputs.
 const BOUND_EVERY: Duration = Duration::from_millis(20);
@@ -244,7 +244,9 @@ impl Child {
             self.batch.slots()[at].outcome.store(0, Ordering::Relaxed);
             return None;
         };
+        samples::begin_run();
         let ended = outcome::run(py, &self.harness, input, report);
+        samples::end_run();
         limits::end_if_forked_again();
         crash::forget_survived();
         Some(ended)

@@ -16,6 +16,7 @@
 //! | [`making`] | inputs that the harness's own functions make |
 //! | [`judge`] | whether a run touched something that the history lacks |
 //! | [`crash`] | what a fatal signal leaves behind |
+//! | [`samples`] | looks at a run that takes too long |
 //! | [`sanitizer`] | a sanitizer's runtime in the process, and Python's stack at its end |
 //! | [`registers`] | the processor's registers at a signal, one file a processor |
 //! | [`threads`] | whether threads of the target live |
@@ -38,6 +39,7 @@ mod outcome;
 #[cfg_attr(target_arch = "x86_64", path = "registers/x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "registers/aarch64.rs")]
 mod registers;
+mod samples;
 pub mod sanitizer;
 mod server;
 mod shared;
@@ -48,6 +50,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 pub use afl::serve_afl;
+pub use samples::take_sample;
 use shared::Shared;
 
 /// Serves one engine until it closes its socket; returns the process's exit code.

@@ -19,6 +19,7 @@ use super::crash;
 use super::forked::Forked;
 use super::limits;
 use super::outcome::{Harness, whole};
+use super::samples;
 use super::shared::Shared;
 use super::threads;
 
@@ -54,8 +55,9 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
         Ok(harness) => harness,
         Err(error) => return fail(py, &shared, host, &error),
     };
-    crash::prepare(shared.batch.death_note());
     barrier::call_method(host, intern!(py, "settle"), ())?;
+    crash::prepare(shared.batch.death_note());
+    samples::prepare(shared.batch);
     let has_comparisons: bool = host.call_method0(intern!(py, "has_comparisons"))?.extract()?;
     let making = &harness.making;
     let value = [

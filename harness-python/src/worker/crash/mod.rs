@@ -26,7 +26,7 @@ pub mod witness;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
-use hitmap_wire::batch::notes::{DeathNote, FROM_OUTSIDE, How, STACK_ENDED, TEXT};
+use hitmap_wire::batch::notes::{DeathNote, FROM_OUTSIDE, How, STACK_ENDED, StackNote, TEXT};
 use hitmap_wire::witness::Hooks;
 
 use super::{registers, sanitizer};
@@ -153,8 +153,7 @@ impl Pen {
     fn take() -> Option<Pen> {
         /// The others may be in the middle of a walk; after that the process ends.
         const PATIENCE: usize = 2000;
-        // SAFETY: no pointers are passed.
-        if unsafe { libc::getpid() } != OWNER.load(Ordering::Acquire) {
+        if !is_owner() {
             return None;
         }
         let (note, own) = (note()?, thread());
@@ -259,23 +258,53 @@ unsafe fn write(pen: Pen, signal: c_int, info: *mut libc::siginfo_t, context: *m
         if signal == libc::SIGABRT {
             write_text(note);
         }
+        store_interrupted(&note.stack, context);
+    }
+    pen.finish(How::Signal);
+}
+
+/// Stores the stack that a signal interrupted.
+///
+/// # Safety
+/// Only in a signal handler, with what the kernel passed.
+pub unsafe fn store_interrupted(note: &StackNote, context: *mut c_void) {
+    // SAFETY: the caller's word.
+    unsafe {
         let here = registers::read(context);
         // Where there is no code there is nothing to unwind by, and where there is no memory the
         // unwinder itself would crash. That is a call through a wild pointer: go on from its caller.
         let from = From::Interrupted { pc: here.pc, is_return: false };
-        let kept = if peek(here.pc).is_some() { walk::store(&note.stack, from, depth()) } else { 0 };
+        let kept = if peek(here.pc).is_some() { walk::store(note, from, depth()) } else { 0 };
         if kept <= 1
             && let Some(caller) = registers::before_call(context, here)
             && peek(caller.pc).is_some()
         {
             registers::write(context, caller);
-            walk::store_after(&note.stack, here.pc, caller.pc, depth());
+            walk::store_after(note, here.pc, caller.pc, depth());
             registers::write(context, here);
         } else if kept == 0 {
-            walk::store_one(&note.stack, here.pc);
+            walk::store_one(note, here.pc);
         }
     }
-    pen.finish(How::Signal);
+}
+
+/// Stores the stack from the caller of our own code on.
+pub fn store_here(note: &StackNote) {
+    walk::store(note, From::Caller, depth());
+}
+
+/// Whether the note belongs to this process: what the target forks has a copy of all this.
+pub fn is_owner() -> bool {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::getpid() == OWNER.load(Ordering::Acquire) }
+}
+
+/// Takes a signal for ourselves; gives the handler that was set.
+pub fn take_signal(
+    signal: c_int,
+    handler: unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void),
+) -> libc::sighandler_t {
+    signals::take(signal, handler)
 }
 
 /// Whether the fault hit the end of the stack: memory that is not there, at the stack pointer or right

@@ -110,6 +110,20 @@ pub fn install() {
     }
 }
 
+/// Takes a signal that the target is not to have any more; gives the handler that was set.
+pub fn take(
+    signal: c_int,
+    handler: unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void),
+) -> libc::sighandler_t {
+    let (mut new, mut old) = (default(), default());
+    new.sa_sigaction = handler as *const () as usize;
+    new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: both point to structs; the handler has the type that SA_SIGINFO promises.
+    unsafe { (witness::real().action)(signal, &new, &mut old) };
+    IS_SAMPLED.store(true, Ordering::Relaxed);
+    old.sa_sigaction
+}
+
 /// A mask without what must not be blocked.
 ///
 /// # Safety
