@@ -21,7 +21,7 @@ use super::child::{BatchEnd, Child, Watch};
 use super::files::Files;
 use super::growth::Growth;
 use super::late::Late;
-use super::limits::Limits;
+use super::limits::{Limits, resident_kib};
 use super::server::{Ended, Launch, Server, Variant, forget_addresses};
 use super::table::{self, Table};
 use super::{Evidence, Made, Makers, Miss, Observation, Raised, Seen, Tally, Trace, Tracer, Worker, WorkerError};
@@ -65,6 +65,8 @@ pub struct ProcessWorker {
     owes_fork: bool,
     /// When the child was woken last.
     woken: Instant,
+    /// Resident memory of a child of this server when it is forked, in KiB.
+    resident: Option<u64>,
 }
 
 /// A run like one that hung before is looked at after this part of the time limit, but not before this time, nor
@@ -167,6 +169,7 @@ impl ProcessWorker {
             samples: Vec::new(),
             owes_fork: false,
             woken: Instant::now(),
+            resident: None,
         })
     }
 
@@ -203,7 +206,10 @@ impl ProcessWorker {
             // Where libraries lie that the last child loaded for itself says nothing of the next one.
             let inherited = |m: &Module| self.inherited.contains(&(m.identity, m.load_bias));
             forget_addresses(&self.files.region, &self.known, inherited);
-            self.child = Some(Child::new(self.server.fork(&self.files)?));
+            let pid = self.server.fork(&self.files)?;
+            // All children of a server begin alike, and a look costs as much as a wake-up.
+            let resident = *self.resident.get_or_insert_with(|| resident_kib(pid).unwrap_or(0));
+            self.child = Some(Child::new(pid, resident));
             self.tally.children += 1;
             if std::mem::take(&mut self.owes_fork) {
                 self.tally.finding_nanos += nanos_since(began);
@@ -220,7 +226,7 @@ impl ProcessWorker {
     }
 
     fn restart(&mut self) -> Result<(), WorkerError> {
-        self.child = None;
+        (self.child, self.resident) = (None, None);
         forget_addresses(&self.files.region, &self.known, |_| false);
         self.server = Server::start(&self.launch, &self.files, self.history.as_fd())?;
         self.commit_modules()?;
