@@ -42,7 +42,7 @@ impl Names {
         if let Ok(mut inlined) = self.loader.find_frames(address) {
             while let Ok(Some(frame)) = inlined.next() {
                 let named = frame.function.as_ref().and_then(|f| Some(self.demangled(&f.raw_name().ok()?, f.language)));
-                let file = frame.location.as_ref().and_then(|l| l.file).unwrap_or_default().to_string();
+                let file = path(frame.location.as_ref().and_then(|l| l.file).unwrap_or_default());
                 let line = frame.location.as_ref().and_then(|l| l.line).unwrap_or(0);
                 frames.push(Named { function: named.unwrap_or_default(), file, line });
             }
@@ -69,9 +69,54 @@ impl Names {
     }
 }
 
+/// Where `hitmap build` records the sources of a package, whose real folder is temporary: below a
+/// folder that need not exist, as debug information joins a path that does not begin at the root to
+/// the folder of the compilation.
+const PACKAGES: &str = "/hitmap-build/";
+
+/// A source file's path, from debug information: without that folder, and without `.` and `..`,
+/// which say from where the compiler was started.
+fn path(recorded: &str) -> String {
+    let absolute = recorded.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in recorded.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        match parts.last() {
+            Some(last) if part == ".." && *last != ".." => {
+                parts.pop();
+            }
+            // Nothing lies above the root.
+            None if part == ".." && absolute => {}
+            _ => parts.push(part),
+        }
+    }
+    let plain = format!("{}{}", if absolute { "/" } else { "" }, parts.join("/"));
+    plain.strip_prefix(PACKAGES).map_or(plain.clone(), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_says_where_the_source_is_and_not_where_the_compiler_was() {
+        for (recorded, expect) in [
+            ("/src/a.c", "/src/a.c"),
+            ("a.c", "a.c"),
+            ("", ""),
+            ("/src/./lib/../a.c", "/src/a.c"),
+            ("/../a.c", "/a.c"),
+            ("../a.c", "../a.c"),
+            ("../../src/../a.c", "../../a.c"),
+            ("././src//a.c", "src/a.c"),
+            ("/hitmap-build/lib/build/../src/a.c", "lib/src/a.c"),
+            ("/hitmap-build/lib/src/a.c", "lib/src/a.c"),
+            ("/hitmap-build/lib/lib/a.c", "lib/lib/a.c"),
+            ("/hitmap-build/lib/.mesonpy/../size.c", "lib/size.c"),
+            ("/hitmap-builder/a.c", "/hitmap-builder/a.c"),
+        ] {
+            assert_eq!(path(recorded), expect, "{recorded}");
+        }
+    }
 
     #[test]
     fn a_function_of_this_program_has_its_name() {
