@@ -37,6 +37,9 @@ pub struct Frame {
     /// Whether the function never returns: it ends the process, or throws.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noreturn: bool,
+    /// Whether the source is a header of a folder that was given by `-isystem`.
+    #[serde(skip)]
+    pub is_foreign: bool,
     /// The number of the return address that it comes from: inlined code gives several frames for one.
     #[serde(skip)]
     pub address: usize,
@@ -79,7 +82,13 @@ impl Symbolizer {
             false => found
                 .named
                 .into_iter()
-                .map(|Named { function, file, line }| Frame { function, file, line, ..bare.clone() })
+                .map(|Named { function, file, line, is_foreign }| Frame {
+                    function,
+                    file,
+                    line,
+                    is_foreign,
+                    ..bare.clone()
+                })
                 .collect(),
         };
         frames.iter_mut().for_each(|frame| frame.owner = owner::of(frame));
