@@ -101,6 +101,7 @@ impl Module {
             edges: record.edges,
             name: path.rsplit('/').next().unwrap_or(&path).to_owned(),
             path,
+            below: String::new(),
         };
         let refused = record.refused != 0;
         Module { id, first: record.first, hits: record.hits, refused, edges: record.edges }

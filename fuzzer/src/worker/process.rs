@@ -67,6 +67,20 @@ pub struct ProcessWorker {
     woken: Instant,
     /// Resident memory of a child of this server when it is forked, in KiB.
     resident: Option<u64>,
+    admission: Admission,
+}
+
+/// Asked of libraries before they are counted; says why one cannot be.
+type Admits = dyn FnMut(&[Module]) -> Result<(), String>;
+
+/// See [`ProcessWorker::admit`].
+#[derive(Default)]
+struct Admission(Option<Box<Admits>>);
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Admission" } else { "none" })
+    }
 }
 
 /// A run like one that hung before is looked at after this part of the time limit, but not before this time, nor
@@ -170,12 +184,19 @@ impl ProcessWorker {
             owes_fork: false,
             woken: Instant::now(),
             resident: None,
+            admission: Admission::default(),
         })
     }
 
     /// From now on, runs in batches are timed, part by part. They cost more so.
     pub fn time_parts(&mut self) {
         self.phase = PHASE_TIME;
+    }
+
+    /// From now on `admits` is asked of libraries that children load, before anything that they hit is taken
+    /// over. What it refuses ends the worker with [`WorkerError::OtherBuild`].
+    pub fn admit(&mut self, admits: impl FnMut(&[Module]) -> Result<(), String> + 'static) {
+        self.admission = Admission(Some(Box::new(admits)));
     }
 
     /// Whether there is a comparison build of something, as the server says.
@@ -421,6 +442,11 @@ impl ProcessWorker {
                 return Ok(());
             }
         };
+        if seen.len() > self.known.len()
+            && let Some(admits) = &mut self.admission.0
+        {
+            admits(&seen).map_err(WorkerError::OtherBuild)?;
+        }
         if seen != self.known {
             self.plan = Plan::of(&seen, region.layout().capacity);
             self.known = seen;
