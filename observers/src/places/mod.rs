@@ -5,6 +5,7 @@
 //! process that counted may be gone, or run on another machine: a file is enough, when it is still
 //! the build that was counted, and its identity tells. Knows nothing of processes and of hits.
 
+mod code;
 mod counted;
 mod error;
 mod functions;

@@ -32,6 +32,8 @@ pub struct Found {
     pub named: Vec<Named>,
     /// Where the function that is not inlined begins; `None` when the file does not say.
     pub start: Option<u64>,
+    /// Whether that function never returns: it ends the process, or throws.
+    pub is_noreturn: bool,
 }
 
 /// One library's debug information.
@@ -86,7 +88,7 @@ impl Names {
             _ => {}
         }
         named.retain(|frame| !frame.function.is_empty());
-        Found { named, start }
+        Found { named, start, is_noreturn: function.is_some_and(|range| !self.functions.can_return(range)) }
     }
 
     fn demangled(&self, name: &str, language: Option<DwLang>) -> String {
