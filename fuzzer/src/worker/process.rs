@@ -308,6 +308,8 @@ impl ProcessWorker {
         batch.header().nanos.store(0, Ordering::Relaxed);
         batch.header().cur.store(NOWHERE, Ordering::Relaxed);
         batch.header().enough.store(0, Ordering::Relaxed);
+        let limit = self.limits.timeout.as_millis().min(u128::from(u32::MAX)) as u32;
+        batch.header().limit_millis.store(limit, Ordering::Relaxed);
         batch.header().harness_nanos.store(0, Ordering::Relaxed);
         batch.header().map_nanos.store(0, Ordering::Relaxed);
         batch.header().phase.store(phase, Ordering::Relaxed);
