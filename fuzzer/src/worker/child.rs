@@ -165,7 +165,9 @@ impl Child {
             if spent >= limits.timeout {
                 header.enough.store(1, Ordering::Relaxed);
                 let looks = looks.get_or_insert_with(|| Looks::new(files));
-                if looks.take(LOOKS, self.pid, files, server)? == Looked::Working {
+                let looked = looks.take(LOOKS, self.pid, files, server)?;
+                // A look wakes a target that sleeps, which then comes to its end: too late.
+                if looked == Looked::Working || matches!(wait_either(files, server, Duration::ZERO), Woken::Done) {
                     self.end(cur, Outcome::Timeout, looks, files, server, watch)?;
                     return Ok(BatchEnd::TimedOut);
                 }
