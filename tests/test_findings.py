@@ -22,7 +22,7 @@ def harness(built, tmp_path):
     """A harness file whose body sees `data`, and `flag`, a file that is there from the first call of `flag.touch()`."""
     built.harness("coverage_only")
 
-    def write(body: str):
+    def write(body: str, before: str):
         path = tmp_path / "harness.py"
         path.write_text(f"""\
 import os, pathlib, signal, subprocess, sys, time
@@ -31,6 +31,8 @@ import coverage_only
 
 flag = pathlib.Path({str(tmp_path / "flag")!r})
 runs = 0
+
+{before}
 
 @hitmap.harness
 def run(data):
@@ -48,11 +50,10 @@ def run(data):
 @pytest.fixture
 def fuzz(harness, hitmap_, seeds, out):
     """Runs a campaign on a harness with this body, from a seed that reaches it."""
-    folder = seeds(DOTS, b"x" * 8)
 
-    def run(body: str, *flags, execs: int = 2_000):
+    def run(body: str, *flags, seed_inputs=(DOTS, b"x" * 8), before: str = "", execs: int = 2_000):
         return hitmap_(
-            "fuzz", harness(body), "-i", folder, "-o", out.folder, "--max-execs", execs, "--seed", 1,
+            "fuzz", harness(body, before), "-i", seeds(*seed_inputs), "-o", out.folder, "--max-execs", execs, "--seed", 1,
             *(flags if "-j" in flags else ("-j", 1, *flags)),
         )  # fmt: skip
 
@@ -114,6 +115,49 @@ def test_an_input_that_is_killed_each_time_is_a_finding(fuzz, out):
 def test_a_server_that_somebody_kills_is_no_finding(fuzz, out):
     ended = fuzz("if not flag.exists():\n    flag.touch()\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(9)")
     assert (ended.code, out.kinds) == (0, ()), ended.said
+
+
+# Hangs: named by what stays, paid for once.
+
+SPINS = """\
+def spin_a():
+    while True:
+        sum(range(9))
+
+def spin_b():
+    while True:
+        sum(range(9))
+
+def slow():
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        sum(range(9))
+"""
+
+
+def test_two_hangs_are_two_findings_and_known_ones_are_cut(fuzz, out):
+    body = 'if data[1:2] < b"\\x10": spin_a()\nif data[1:2] > b"\\xf0": spin_b()'
+    fuzz(body, "-t", 1000, seed_inputs=(b"x........", b"x\0", b"x\xff"), before=SPINS, execs=3_000)
+    assert [f.kind for f in out.findings] == ["timeout", "timeout"]
+    assert sorted(f.report["python_frames"][0]["function"] for f in out.findings) == ["spin_a", "spin_b"]
+    assert all(f.report["reproduces"] for f in out.findings)
+    assert out.count("runs_cut") >= 3
+    assert out.count("runs_died") == out.count("runs_cut"), "the seeds ran alone, all others are known"
+    assert float(out.stats()["time_known_bugs"].rstrip("%")) > 1
+
+
+def test_a_slow_run_elsewhere_is_not_cut(fuzz, out):
+    """It is looked at, as it takes longer than a sixteenth of the limit, and goes on."""
+    body = 'if data[1:2] == b"\\0": spin_a()\nslow()'
+    fuzz(body, "-t", 1000, seed_inputs=(b"x\0", b"x1", b"x2", b"x3"), before=SPINS, execs=12)
+    assert [f.report["python_frames"][0]["function"] for f in out.findings] == ["spin_a"]
+
+
+@pytest.mark.parametrize("how", ["signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))", "time.sleep(0)"])
+def test_a_hang_that_hears_no_signal_is_ended(how, fuzz, out):
+    fuzz(f"{how}\nspin_a()", "-t", 300, before=SPINS, execs=30)
+    assert out.kinds == ("timeout",)
+    assert out.findings[0].report["reproduces"]
 
 
 # What is kept stays kept.

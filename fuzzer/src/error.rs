@@ -66,7 +66,9 @@ pub fn remedy(error: &std::io::Error) -> Option<&'static str> {
 impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Failure {
         match error {
-            WorkerError::Harness(_) | WorkerError::MapFull { .. } => Failure::usage(error.to_string()),
+            WorkerError::Harness(_) | WorkerError::MapFull { .. } | WorkerError::OtherBuild(_) => {
+                Failure::usage(error.to_string())
+            }
             WorkerError::Broken(_) => Failure::internal(error.to_string()),
             WorkerError::System { what, source } => Failure::system(what)(source),
         }

@@ -34,7 +34,7 @@ mod _native {
     #[pymodule_export]
     use crate::cli::cli;
     #[pymodule_export]
-    use crate::coverage::{Module, copy, hits, merge, modules, pop, push, reset, restore, total};
+    use crate::coverage::{Module, copy, hits, merge, modules, place, pop, push, reset, restore, total};
     #[pymodule_export]
     use crate::history::History;
     #[pymodule_export]

@@ -170,13 +170,7 @@ fn queue_names(path: &Path) -> io::Result<Vec<String>> {
 
 /// What names a module in saved files.
 pub fn module_id(module: &Module) -> ModuleId {
-    ModuleId {
-        identity: module.identity,
-        kind: module.kind,
-        edges: module.edges,
-        name: module.name().into(),
-        path: module.path.clone(),
-    }
+    ModuleId::from(module)
 }
 
 /// A module of a saved file as a region takes it.

@@ -279,7 +279,7 @@ impl Keeper {
             executions: self.stats.execs,
             ..Meta::default()
         };
-        Snapshot::new(maps, meta).map_err(|e| Error::unknown(e.to_string()))
+        Ok(Snapshot::new(maps, meta))
     }
 
     /// Counts an edge as covered although no entry of the corpus reaches it.

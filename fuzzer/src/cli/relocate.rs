@@ -36,6 +36,17 @@ pub struct Moved {
     dropped: u64,
 }
 
+/// Whether hits of a module are to be carried to the file that the user named. One that lies by itself, in no
+/// package, stands for the only library of its name.
+fn is_meant(target: &ModuleId, id: &ModuleId, snapshot: &Snapshot) -> bool {
+    let library = id.library();
+    let has_one_of_the_name = || {
+        let mut same = snapshot.modules().iter().map(ModuleMap::id).filter(|other| other.name == id.name);
+        id.name == target.name && same.all(|other| other.library() == library)
+    };
+    target.is_same_library(id) || (!target.library().contains('/') && has_one_of_the_name())
+}
+
 /// The builds that hits are carried to, opened.
 pub struct Relocate<'a> {
     typed: &'a Typed,
@@ -66,15 +77,15 @@ impl<'a> Relocate<'a> {
     /// # Errors
     /// When the file of a build that was counted is nowhere.
     pub fn apply(&mut self, snapshot: Snapshot) -> Result<Snapshot, Failure> {
-        let is_other = |id: &ModuleId, target: &ModuleId| id.name == target.name && id.key() != target.key();
         let mut result = Snapshot::default();
         for module in snapshot.modules() {
-            let target = self.targets.iter().position(|(target, _)| is_other(module.id(), target));
+            let target = self.targets.iter().position(|(target, _)| is_meant(target, module.id(), &snapshot));
+            let target = target.filter(|at| self.targets[*at].0.key() != module.id().key());
             let module = match target {
                 Some(target) => self.carried(module, target)?,
                 None => module.clone(),
             };
-            result.merge(&Snapshot::new(vec![module], Default::default()).expect("one module"));
+            result.merge(&Snapshot::new(vec![module], Default::default()));
         }
         result.meta = snapshot.meta;
         Ok(result)

@@ -303,12 +303,12 @@ impl Engine {
         acts.note(history, modules, state.current_corpus_id().map_err(broken)?);
         acts.tick(*state.executions());
         if now || acts.save_is_due() {
-            // A library that the harness imports late is part of the campaign from now on.
-            if let Some(out) = out {
-                manifest.check_builds(out, modules.iter().filter(|m| m.load_bias != 0))?;
-                if manifest.add_builds(modules) {
-                    manifest.save(out)?;
-                }
+            // A library that the harness imports late is part of the campaign from now on; the worker has
+            // asked whether it may.
+            if let Some(out) = out
+                && manifest.add_builds(modules)
+            {
+                manifest.save(out)?;
             }
             acts.stats.favoured = scheduler.favoured();
             acts.stats.pending = scheduler.pending();

@@ -56,7 +56,19 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     let files = Files::new(settings.map_edges).map_err(Failure::system("no room for the map"))?;
     let known: Vec<_> = known.iter().map(module_of).collect();
     let mut worker = ProcessWorker::start(settings.launch(), settings.limits(), files, history.fd(), &known)?;
-    manifest.check_builds(&settings.out, loaded(&worker, &known))?;
+    let mut builds = manifest.clone();
+    builds.check_builds(&settings.out, loaded(&worker, &known))?;
+    builds.add_builds(worker.modules());
+    let out = settings.out.clone();
+    worker.admit(move |modules| {
+        // Another engine may have met libraries that this one has not.
+        if let Ok(Some(saved)) = Manifest::open(&out) {
+            builds.take_builds(saved);
+        }
+        builds.check_builds(&out, modules).map_err(|refused| refused.message)?;
+        builds.add_builds(modules);
+        Ok(())
+    });
     let mut notes = notes(&worker);
     let mut rand = Xoshiro::new(settings.seed.wrapping_add(index as u64));
     if settings.seeds.is_empty() {

@@ -13,7 +13,8 @@
 //!
 //! "Where" is the innermost frame of a library's own code ([`super::owner`]): function and line, or, where
 //! there are no lines, the address within the function. Callers do not count: one bug is one finding
-//! whoever calls it, at whatever depth. Values of a run (messages, addresses, exit codes) do not count
+//! whoever calls it, at whatever depth. Only a function that never returns, such as `fail(message)`, is named
+//! together with its caller. Values of a run (messages, addresses, exit codes) do not count
 //! either. [`Identity::parts`] is what the signature is made of.
 
 use xxhash_rust::xxh3::Xxh3;
@@ -37,6 +38,8 @@ pub enum Place {
     Native {
         /// The frame that names it.
         frame: Box<Frame>,
+        /// Who called it, as far as functions never return.
+        callers: Vec<Frame>,
         /// Whether the place within the function counts, or the function alone.
         exact: bool,
     },
@@ -147,7 +150,7 @@ impl Identity {
         }
         let how = clues.death.map(|death| death.how);
         let has = |flag: u32| clues.death.is_some_and(|death| death.has(flag));
-        let at = || place(clues.frames_of_death(), clues.python);
+        let at = || place(clues.frames_of_death(), clues.python, clues.is_meant());
         match clues.outcome {
             Outcome::Timeout => Identity::Hang { at: stayed(&clues.looks, &clues.frames, clues.python) },
             Outcome::OutOfMemory if has(BAD_ALLOC) => Identity::Memory { at: at() },
@@ -157,9 +160,8 @@ impl Identity {
                 cycle => Identity::Overflow { cycle },
             },
             Outcome::Sanitizer => Identity::Sanitizer { kind: clues.sanitizer.clone().unwrap_or_default(), at: at() },
-            _ if how == Some(How::Terminate) => {
-                let thrown = clues.death.map(|death| death.thrown.clone()).unwrap_or_default();
-                Identity::Uncaught { thrown, at: at() }
+            _ if how == Some(How::Terminate) && !clues.thrown_type().is_empty() => {
+                Identity::Uncaught { thrown: clues.thrown_type().to_string(), at: at() }
             }
             Outcome::Exit => Identity::Exit { at: at() },
             _ => Identity::Signal { signal: clues.signal.unwrap_or(0), at: at() },
@@ -205,11 +207,12 @@ impl Place {
                 let line = if *exact { frame.line.to_string() } else { String::new() };
                 vec!["python".into(), base(&frame.file).into(), frame.function.clone(), line]
             }
-            Place::Native { frame, exact } => {
+            Place::Native { frame, callers, exact } => {
                 let mut parts = vec![stem(&frame.module).to_string(), function_of(frame)];
                 if *exact {
                     parts.push(spot(frame));
                 }
+                parts.extend(callers.iter().flat_map(|caller| [function_of(caller), spot(caller)]));
                 parts
             }
         }
@@ -230,6 +233,21 @@ impl Clues<'_> {
         &below[thrown..]
     }
 
+    /// The type of the exception that nobody caught; empty where `std::terminate` was called without one.
+    fn thrown_type(&self) -> &str {
+        self.death.map(|death| death.thrown.as_str()).unwrap_or_default()
+    }
+
+    /// Whether code asked for the end: the processor itself faults where the bug is.
+    fn is_meant(&self) -> bool {
+        self.death.is_some_and(|death| match death.how {
+            How::Terminate | How::Exit => true,
+            How::Report => false,
+            // A trap is how a check of a compiler or of a library without exceptions ends the process.
+            How::Signal => death.code <= 0 || [libc::SIGABRT, libc::SIGILL, libc::SIGTRAP].contains(&death.signal),
+        })
+    }
+
     fn is_stack_overflow_report(&self) -> bool {
         self.sanitizer.as_deref().is_some_and(|kind| kind.ends_with(" stack-overflow"))
     }
@@ -238,7 +256,7 @@ impl Clues<'_> {
 fn of_exception(clues: &Clues<'_>, exception: &Exception) -> Identity {
     let (title, python) = exception.root();
     let kind = type_of(title).to_string();
-    let native = |frames: &[Frame]| own(before_python(frames)).map(Place::native);
+    let native = |frames: &[Frame]| Place::within(before_python(frames), true);
     let at = native(&clues.thrown)
         .or_else(|| native(&clues.raised))
         .or_else(|| match kind.as_str() {
@@ -253,18 +271,34 @@ fn of_exception(clues: &Clues<'_>, exception: &Exception) -> Identity {
     }
 }
 
+/// Callers that name a bug together with functions that never return.
+const CALLERS: usize = 4;
+
 impl Place {
     fn native(frame: &Frame) -> Place {
-        Place::Native { frame: Box::new(frame.clone()), exact: true }
+        Place::Native { frame: Box::new(frame.clone()), callers: Vec::new(), exact: true }
+    }
+
+    /// The innermost frame of the library's own code. Where the end was meant, such as a throw, and that function never
+    /// returns, its callers, up to one that can.
+    fn within(frames: &[Frame], is_meant: bool) -> Option<Place> {
+        let mut own = frames.iter().filter(|frame| is_own(frame));
+        let frame = own.next()?;
+        let (mut callers, mut last) = (Vec::new(), frame);
+        while let Some(caller) = own.next().filter(|_| is_meant && last.noreturn && callers.len() < CALLERS) {
+            callers.push(caller.clone());
+            last = caller;
+        }
+        Some(Place::Native { frame: Box::new(frame.clone()), callers, exact: true })
     }
 }
 
 /// Where a stack says that a bug is. The library's own code is looked for up to where Python code called it; else
 /// Python's line names the bug; else whatever has a name.
-fn place(frames: &[Frame], python: &[PythonFrame]) -> Place {
+fn place(frames: &[Frame], python: &[PythonFrame], is_meant: bool) -> Place {
     let named = |frame: &&Frame| !frame.function.is_empty() && !matches!(frame.owner, Owner::System | Owner::Hitmap);
-    if let Some(frame) = own(before_python(frames)) {
-        return Place::native(frame);
+    if let Some(place) = Place::within(before_python(frames), is_meant) {
+        return place;
     }
     if let Some(frame) = users(python) {
         return Place::Python { frame, exact: true };
@@ -307,26 +341,16 @@ fn users(frames: &[PythonFrame]) -> Option<PythonFrame> {
     users.or_else(|| frames.iter().find(|frame| !is_ours(frame))).cloned()
 }
 
-/// The function that an endless recursion of Python code goes through most often.
+/// The function that an endless recursion of Python code entered first.
 fn recurring(frames: &[PythonFrame]) -> Option<PythonFrame> {
-    let mut counts: Vec<(usize, &PythonFrame)> = Vec::new();
-    for frame in frames.iter().filter(|frame| is_users_python(&frame.file)) {
-        let same =
-            |known: &&mut (usize, &PythonFrame)| known.1.file == frame.file && known.1.function == frame.function;
-        match counts.iter_mut().find(same) {
-            Some(known) => known.0 += 1,
-            None => counts.push((1, frame)),
-        }
-    }
-    let most = counts.iter().map(|(count, _)| *count).max()?;
-    // By chance one of the cycle stands on the stack once more than the others.
-    let often = counts.into_iter().filter(|(count, _)| count + 1 >= most).map(|(_, frame)| frame);
-    often.min_by_key(|frame| (base(&frame.file), frame.function.as_str())).cloned().or_else(|| users(frames))
+    let calls: Vec<&PythonFrame> = frames.iter().filter(|frame| is_users_python(&frame.file)).collect();
+    let ids: Vec<_> = calls.iter().map(|frame| (base(&frame.file), frame.function.as_str())).collect();
+    first_of_cycle(&ids).map(|at| calls[at].clone()).or_else(|| users(frames))
 }
 
 /// What stays on the stack of a run that does not end, as far as several looks tell it.
 fn stayed(looks: &[Look], last: &[Frame], python: &[PythonFrame]) -> Place {
-    let function = |frame: &Frame| Place::Native { frame: Box::new(frame.clone()), exact: false };
+    let function = |frame: &Frame| Place::Native { frame: Box::new(frame.clone()), callers: Vec::new(), exact: false };
     let mut stacks: Vec<&[Frame]> = looks.iter().map(|look| look.frames.as_slice()).collect();
     stacks.retain(|frames| !frames.is_empty());
     // The last words may be another thread's, so they count only where there was no look.
@@ -377,17 +401,26 @@ fn cycle(frames: &[Frame]) -> Vec<Frame> {
 }
 
 fn cycle_of(frames: &[&Frame]) -> Vec<Frame> {
-    let id = |frame: &Frame| (frame.module.clone(), function_of(frame));
-    let ids: Vec<_> = frames.iter().map(|frame| id(frame)).collect();
-    let Some(first) = (0..ids.len()).rev().find(|at| ids[..*at].contains(&ids[*at])) else { return Vec::new() };
+    let ids: Vec<_> = frames.iter().map(|frame| (frame.module.as_str(), function_of(frame))).collect();
+    let Some(first) = first_of_cycle(&ids) else { return Vec::new() };
     let next = ids[..first].iter().rposition(|id| *id == ids[first]).unwrap_or(first);
-    let mut cycle: Vec<Frame> = Vec::new();
+    let mut cycle: Vec<usize> = Vec::new();
     for at in (next + 1..=first).rev() {
-        if !cycle.iter().any(|known| id(known) == ids[at]) {
-            cycle.push(frames[at].clone());
+        if !cycle.iter().any(|known| ids[*known] == ids[at]) {
+            cycle.push(at);
         }
     }
-    cycle
+    cycle.into_iter().map(|at| frames[at].clone()).collect()
+}
+
+/// Innermost calls in which an endless recursion repeats itself. Recursion that ends may come before it.
+const REPEATS_WITHIN: usize = 100;
+
+/// Where the function of an endless recursion stands that was entered first; calls are innermost first.
+fn first_of_cycle<T: PartialEq>(calls: &[T]) -> Option<usize> {
+    let inner = &calls[..calls.len().min(REPEATS_WITHIN)];
+    let repeats = |call: &T| inner.iter().filter(|other| *other == call).count() > 1;
+    calls.iter().rposition(repeats)
 }
 
 /// What a function is called in a signature.

@@ -27,9 +27,19 @@ fn frame(text: &str, address: usize) -> Frame {
     let (file, line) = place.split_once(':').unwrap_or_default();
     let start = 0x1000 + u64::from(function.bytes().map(u32::from).sum::<u32>()) * 0x100;
     let line: u32 = line.parse().unwrap_or(0);
-    Frame { function: function.into(), file: file.into(), line, start, offset: start + u64::from(line), ..frame }
+    let noreturn = function.starts_with("fail");
+    Frame {
+        function: function.into(),
+        file: file.into(),
+        line,
+        start,
+        offset: start + u64::from(line),
+        noreturn,
+        ..frame
+    }
 }
 
+/// Functions whose names begin with `fail` never return.
 fn stack(frames: &[&str]) -> Vec<Frame> {
     frames.iter().enumerate().map(|(address, text)| frame(text, address)).collect()
 }
@@ -185,6 +195,45 @@ fn crashes_are_told_apart_by_the_first_own_frame() {
 }
 
 #[test]
+fn a_function_that_never_returns_is_named_with_its_caller() {
+    let abort = |frames: &[&'static str]| signal(libc::SIGABRT, &[&["system abort"], frames].concat());
+    check(&[
+        ("two callers", abort(&["own fail a.c:3", "own f a.c:9"]), abort(&["own fail a.c:3", "own g a.c:20"]), false),
+        (
+            "two lines of one caller",
+            abort(&["own fail a.c:3", "own f a.c:9"]),
+            abort(&["own fail a.c:3", "own f a.c:10"]),
+            false,
+        ),
+        (
+            "two of them behind one line",
+            abort(&["own fail_a a.c:3", "own f a.c:9"]),
+            abort(&["own fail_b a.c:3", "own f a.c:9"]),
+            false,
+        ),
+        (
+            "one caller",
+            abort(&["own fail a.c:3", "own f a.c:9", "own x a.c:1"]),
+            abort(&["own fail a.c:3", "own f a.c:9", "own y a.c:1"]),
+            true,
+        ),
+        (
+            "two in a row",
+            abort(&["own fail a.c:3", "own fail2 a.c:4", "own f a.c:9"]),
+            abort(&["own fail a.c:3", "own fail2 a.c:4", "own g a.c:9"]),
+            false,
+        ),
+        ("a fault within", segv(&["own fail a.c:3", "own f a.c:9"]), segv(&["own fail a.c:3", "own g a.c:9"]), true),
+        (
+            "a throw",
+            uncaught("i", Outcome::Signal, 0, &["system __cxa_throw", "own fail a.c:3", "own f a.c:9"]),
+            uncaught("i", Outcome::Signal, 0, &["system __cxa_throw", "own fail a.c:3", "own g a.c:9"]),
+            false,
+        ),
+    ]);
+}
+
+#[test]
 fn handlers_are_left_out_where_they_only_pass_a_signal_on() {
     check(&[
         (
@@ -288,6 +337,18 @@ fn an_endless_recursion_is_one_bug_whatever_it_ended_in() {
             true,
         ),
         ("a mixed shape", overflow(&[value, array, value, map, value]), overflow(&[array, value, array, value]), true),
+        (
+            "recursion that ends before it",
+            overflow(&[&[value, array].repeat(60)[..], &["own nest r.c:1"; 7]].concat()),
+            overflow(&[&[value, array].repeat(60)[..], &["own nest r.c:1"; 2]].concat()),
+            true,
+        ),
+        (
+            "after one that ends",
+            overflow(&[&["own walk r.c:7"; 120][..], &["own nest r.c:1"; 3]].concat()),
+            overflow(&[&[value, array].repeat(60)[..], &["own nest r.c:1"; 3]].concat()),
+            false,
+        ),
         ("two recursions", overflow(&[value, array, value]), overflow(&["own walk r.c:7", "own walk r.c:7"]), false),
         (
             "a glance at a crash deep below",
@@ -358,7 +419,7 @@ fn exceptions_are_told_apart_by_what_was_raised_first() {
         ),
         (
             "endless recursion in Python",
-            exception("RecursionError: r", &[at("f", 3), at("g", 5), at("f", 3), at("g", 5)]),
+            exception("RecursionError: r", &[at("f", 3), at("g", 5), at("f", 3), at("g", 5), at("f", 3)]),
             exception("RecursionError: r", &[at("leaf", 9), at("g", 5), at("f", 3), at("g", 5), at("f", 3)]),
             true,
         ),

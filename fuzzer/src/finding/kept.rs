@@ -61,7 +61,12 @@ pub fn folders(findings: &Path) -> io::Result<Vec<PathBuf>> {
 /// # Errors
 /// What the file system reports, or why it is none.
 pub fn read(folder: &Path) -> io::Result<Report> {
-    Ok(serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?)
+    let path = folder.join("report.json");
+    // Opening a pipe would wait for a writer.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file"));
+    }
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
 }
 
 /// What the name of a finding's folder says; `None` when it is not named like one.

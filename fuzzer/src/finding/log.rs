@@ -18,18 +18,32 @@ const LAST_WORDS: [&str; 10] = [
     "Check failed",
 ];
 
-/// What the target said last: the last line that looks like a check's, before Python's own report of the signal.
-/// An assertion loses what stands before it: program, file and function are known better.
+/// What Python's faulthandler says of a signal (CPython, `Modules/faulthandler.c`).
+const SIGNALS: [&str; 5] =
+    ["Aborted", "Segmentation fault", "Bus error", "Illegal instruction", "Floating-point exception"];
+
+/// What the target said last: the last line that looks like a check's, before Python's own report of the signal; else
+/// its last line. An assertion loses what stands before it: program, file and function are known better.
 pub fn last_words(log: &str) -> Option<String> {
+    if let Some(fatal) = fatal_error(log) {
+        return Some(fatal);
+    }
     let before = log.split("Fatal Python error: ").next().unwrap_or(log);
-    let line = before.lines().rev().find(|line| LAST_WORDS.iter().any(|words| line.contains(words)))?;
-    let what = before.lines().rev().find(|line| line.trim_start().starts_with("what(): "));
+    let lines = || before.lines().rev().filter(|line| !line.trim().is_empty());
+    let line = lines().find(|line| LAST_WORDS.iter().any(|words| line.contains(words))).or_else(|| lines().next())?;
+    let what = lines().find(|line| line.trim_start().starts_with("what(): "));
     let what = what.filter(|_| line.starts_with("terminate called")).map(|line| format!(" {}", line.trim()));
-    let mut text: String = format!("{line}{}", what.unwrap_or_default()).chars().take(300).collect();
+    let mut text: String = format!("{}{}", line.trim(), what.unwrap_or_default()).chars().take(300).collect();
     if let Some(at) = text.find("Assertion ") {
         text.drain(..at);
     }
     Some(text)
+}
+
+/// What somebody told `Py_FatalError`: `Fatal Python error: function: text`.
+fn fatal_error(log: &str) -> Option<String> {
+    let said = log.lines().find_map(|line| line.strip_prefix("Fatal Python error: "))?;
+    (!SIGNALS.contains(&said.trim())).then(|| format!("Fatal Python error: {said}"))
 }
 
 /// What glibc says of an assertion or of damaged memory, which it keeps beside writing it:
@@ -70,11 +84,14 @@ fn is_detail(word: &str) -> bool {
 /// A sentence of UndefinedBehaviorSanitizer without the numbers and addresses of this run. What is quoted, and
 /// words that hold a digit, such as types, stay.
 fn without_values(said: &str) -> String {
-    let said = said.split(": ").next().unwrap_or(said);
+    let is_number = |word: &str| {
+        let digits = word.trim_start_matches(['-', '+']);
+        digits.starts_with(|c: char| c.is_ascii_digit())
+            && (digits.starts_with("0x") || digits.chars().all(|c| c.is_ascii_digit() || ".e+-".contains(c)))
+    };
     let is_value = |word: &str| {
-        let word = word.trim_matches(|c: char| ",;()".contains(c)).trim_start_matches(['-', '+']);
-        word.starts_with(|c: char| c.is_ascii_digit())
-            && (word.starts_with("0x") || word.chars().all(|c| c.is_ascii_digit() || ".e+-".contains(c)))
+        let word = word.trim_matches(|c: char| ",;:()".contains(c));
+        is_number(word) || ["+", "-", "*", "/", "%", "<<", ">>"].contains(&word)
     };
     let lasting = said.split_whitespace().filter(|word| !is_value(word));
     lasting.collect::<Vec<_>>().join(" ")
@@ -123,9 +140,14 @@ mod tests {
                 Some("terminate called after throwing an instance of 'E' what():  no"),
             ),
             ("Assertion failed: a\nAssertion failed: b\n", Some("Assertion failed: b")),
+            ("[FATAL a.cpp:3] 5 > 3\nFatal Python error: Aborted\n", Some("[FATAL a.cpp:3] 5 > 3")),
+            (
+                "Fatal Python error: f: no list\nPython runtime state: initialized\nFatal Python error: Aborted\n",
+                Some("Fatal Python error: f: no list"),
+            ),
             ("double free or corruption (out)\n", Some("double free or corruption (out)")),
             ("Fatal Python error: Aborted\n  File \"/x/Assertion here.py\", line 1\n", None),
-            ("quiet", None),
+            ("quiet\n\n", Some("quiet")),
             ("", None),
         ] {
             assert_eq!(last_words(log).as_deref(), words, "{log}");
@@ -159,7 +181,11 @@ mod tests {
         for (said, name) in [
             (
                 "signed integer overflow: 2147483520 + 128 cannot be represented in type 'int'",
-                "signed integer overflow",
+                "signed integer overflow: cannot be represented in type 'int'",
+            ),
+            (
+                "signed integer overflow: 3 * -9223372036854775808 cannot be represented in type 'int64_t' (aka 'long')",
+                "signed integer overflow: cannot be represented in type 'int64_t' (aka 'long')",
             ),
             ("index 7 out of bounds for type 'int[4]'", "index out of bounds for type 'int[4]'"),
             ("index -7 out of bounds for type 'uint8_t[16]'", "index out of bounds for type 'uint8_t[16]'"),

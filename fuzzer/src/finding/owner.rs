@@ -172,17 +172,7 @@ fn of_source(frame: &Frame) -> Owner {
     let is_python = file.rfind("/include/python3").is_some();
     let is_package = PACKAGE_FOLDERS.iter().any(|folder| file.contains(folder)) && file.contains("/include/");
     let is_system = SYSTEM_FOLDERS.iter().any(|folder| file.contains(folder));
-    if is_python || is_package || is_system || is_marked(file) { Owner::Header } else { Owner::Library }
-}
-
-/// Whether the compiler wrapper marked the folder as one of somebody else's headers: it has `DIR/../DIR` recorded
-/// for what `-isystem DIR` names.
-fn is_marked(file: &str) -> bool {
-    file.match_indices("/../").any(|(at, up)| {
-        let before = file[..at].rsplit('/').next().unwrap_or_default();
-        let after = file[at + up.len()..].split('/').next().unwrap_or_default();
-        !before.is_empty() && before == after
-    })
+    if is_python || is_package || is_system || frame.is_foreign { Owner::Header } else { Owner::Library }
 }
 
 /// Whether a Python file is the user's or a package's, and not the standard library's or hitmap's.
@@ -245,8 +235,6 @@ mod tests {
             ("/v/lib.so", true, "x", "/opt/conda/envs/a/include/fmt/core.h", Header),
             ("/v/lib.so", true, "own(int)", "/s/include/own/own.h", Library),
             ("/v/lib.so", true, "own(int)", "/s/../src/own.h", Library),
-            ("/v/lib.so", true, "x", "/s/deps/fmt/include/../include/fmt/core.h", Header),
-            ("/v/lib.so", true, "x", "deps/../deps/core.h", Header),
             ("/v/lib.so", true, "__Pyx_PyObject_Call(_object*)", "/s/m.cpp", Binding),
             ("/v/lib.so", true, "__pyx_pw_1m_3go", "/s/m.cpp", Binding),
             ("/v/lib.so", true, "__pyx_pf_1m_2go", "/s/m.cpp", Library),

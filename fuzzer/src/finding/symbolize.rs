@@ -34,6 +34,12 @@ pub struct Frame {
     /// Whose code it is.
     #[serde(default)]
     pub owner: Owner,
+    /// Whether the function never returns: it ends the process, or throws.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub noreturn: bool,
+    /// Whether the source is a header of a folder that was given by `-isystem`.
+    #[serde(skip)]
+    pub is_foreign: bool,
     /// The number of the return address that it comes from: inlined code gives several frames for one.
     #[serde(skip)]
     pub address: usize,
@@ -69,18 +75,30 @@ impl Symbolizer {
         let names = self.names.entry(path.to_string()).or_insert_with(|| Names::open(path)).as_ref();
         let found = names.map(|names| names.find(offset)).unwrap_or_default();
         let start = found.start.unwrap_or(0);
-        let bare = Frame { module: path.into(), offset, start, instrumented, ..Frame::default() };
+        let noreturn = found.is_noreturn && !found.named.iter().any(|named| is_cold_part(&named.function));
+        let bare = Frame { module: path.into(), offset, start, instrumented, noreturn, ..Frame::default() };
         let mut frames: Vec<Frame> = match found.named.is_empty() {
             true => vec![bare],
             false => found
                 .named
                 .into_iter()
-                .map(|Named { function, file, line }| Frame { function, file, line, ..bare.clone() })
+                .map(|Named { function, file, line, is_foreign }| Frame {
+                    function,
+                    file,
+                    line,
+                    is_foreign,
+                    ..bare.clone()
+                })
                 .collect(),
         };
         frames.iter_mut().for_each(|frame| frame.owner = owner::of(frame));
         frames
     }
+}
+
+/// GCC moves what is rarely run out of a function, and what is moved has no return of its own.
+fn is_cold_part(function: &str) -> bool {
+    function.ends_with(".cold") || function.contains("[clone .cold")
 }
 
 #[cfg(test)]

@@ -54,7 +54,10 @@ fn within(place: &Place) -> String {
     match place {
         Place::Nowhere => String::new(),
         Place::Python { frame, .. } => format!(" in {} ({}:{})", frame.function, base(&frame.file), frame.line),
-        Place::Native { frame, .. } => format!(" in {}{}", name(frame), location(frame)),
+        Place::Native { frame, callers, exact } => {
+            let called = callers.iter().map(|caller| format!(", called by {}{}", name(caller), location(caller, true)));
+            format!(" in {}{}{}", name(frame), location(frame, *exact), called.collect::<String>())
+        }
     }
 }
 
@@ -66,12 +69,12 @@ fn name(frame: &Frame) -> String {
     }
 }
 
-fn location(frame: &Frame) -> String {
-    if frame.file.is_empty() || frame.line == 0 {
-        String::new()
-    } else {
-        format!(" ({}:{})", base(&frame.file), frame.line)
+/// The line; where there is none, how far into the function the place is.
+fn location(frame: &Frame, exact: bool) -> String {
+    if !frame.file.is_empty() && frame.line != 0 {
+        return format!(" ({}:{})", base(&frame.file), frame.line);
     }
+    if exact && frame.start != 0 { format!("+{:#x}", frame.offset.wrapping_sub(frame.start)) } else { String::new() }
 }
 
 /// `f → g → f`: who calls whom.

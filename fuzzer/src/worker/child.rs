@@ -88,9 +88,8 @@ pub struct Child {
 const MOST_WEIGHTS: usize = 64;
 
 impl Child {
-    /// Takes charge of a child that was just forked.
-    pub fn new(pid: i32) -> Child {
-        let resident = resident_kib(pid).unwrap_or(0);
+    /// Takes charge of a child that was just forked, whose resident memory is `resident` KiB.
+    pub fn new(pid: i32, resident: u64) -> Child {
         Child {
             pid,
             runs: 0,
@@ -326,7 +325,7 @@ mod tests {
         let server = Server::played(ours);
         files.batch.header().cur.store(3, Ordering::Relaxed);
         files.batch.header().count.store(SLOTS as u32, Ordering::Relaxed);
-        let mut child = Child::new(std::process::id() as i32);
+        let mut child = Child::new(std::process::id() as i32, 0);
         let limits = Limits { timeout: Duration::from_millis(timeout), memory_mb: 0, ..Limits::default() };
         let first_look = first_look.map(Duration::from_millis);
         let mut is_known = |_, _: &[Sample]| is_known;

@@ -207,6 +207,9 @@ pub enum WorkerError {
         /// What is missing.
         refusal: Refusal,
     },
+    /// A library that the campaign cannot count; the text says which, why and what to do.
+    #[error("{0}")]
+    OtherBuild(String),
     /// The worker does something that it never should.
     #[error("the worker {0}")]
     Broken(String),

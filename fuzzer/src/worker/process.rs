@@ -21,7 +21,7 @@ use super::child::{BatchEnd, Child, Watch};
 use super::files::Files;
 use super::growth::Growth;
 use super::late::Late;
-use super::limits::Limits;
+use super::limits::{Limits, resident_kib};
 use super::server::{Ended, Launch, Server, Variant, forget_addresses};
 use super::table::{self, Table};
 use super::{Evidence, Made, Makers, Miss, Observation, Raised, Seen, Tally, Trace, Tracer, Worker, WorkerError};
@@ -65,6 +65,22 @@ pub struct ProcessWorker {
     owes_fork: bool,
     /// When the child was woken last.
     woken: Instant,
+    /// Resident memory of a child of this server when it is forked, in KiB.
+    resident: Option<u64>,
+    admission: Admission,
+}
+
+/// Asked of libraries before they are counted; says why one cannot be.
+type Admits = dyn FnMut(&[Module]) -> Result<(), String>;
+
+/// See [`ProcessWorker::admit`].
+#[derive(Default)]
+struct Admission(Option<Box<Admits>>);
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Admission" } else { "none" })
+    }
 }
 
 /// A run like one that hung before is looked at after this part of the time limit, but not before this time, nor
@@ -167,12 +183,20 @@ impl ProcessWorker {
             samples: Vec::new(),
             owes_fork: false,
             woken: Instant::now(),
+            resident: None,
+            admission: Admission::default(),
         })
     }
 
     /// From now on, runs in batches are timed, part by part. They cost more so.
     pub fn time_parts(&mut self) {
         self.phase = PHASE_TIME;
+    }
+
+    /// From now on `admits` is asked of libraries that children load, before anything that they hit is taken
+    /// over. What it refuses ends the worker with [`WorkerError::OtherBuild`].
+    pub fn admit(&mut self, admits: impl FnMut(&[Module]) -> Result<(), String> + 'static) {
+        self.admission = Admission(Some(Box::new(admits)));
     }
 
     /// Whether there is a comparison build of something, as the server says.
@@ -203,7 +227,10 @@ impl ProcessWorker {
             // Where libraries lie that the last child loaded for itself says nothing of the next one.
             let inherited = |m: &Module| self.inherited.contains(&(m.identity, m.load_bias));
             forget_addresses(&self.files.region, &self.known, inherited);
-            self.child = Some(Child::new(self.server.fork(&self.files)?));
+            let pid = self.server.fork(&self.files)?;
+            // All children of a server begin alike, and a look costs as much as a wake-up.
+            let resident = *self.resident.get_or_insert_with(|| resident_kib(pid).unwrap_or(0));
+            self.child = Some(Child::new(pid, resident));
             self.tally.children += 1;
             if std::mem::take(&mut self.owes_fork) {
                 self.tally.finding_nanos += nanos_since(began);
@@ -220,7 +247,7 @@ impl ProcessWorker {
     }
 
     fn restart(&mut self) -> Result<(), WorkerError> {
-        self.child = None;
+        (self.child, self.resident) = (None, None);
         forget_addresses(&self.files.region, &self.known, |_| false);
         self.server = Server::start(&self.launch, &self.files, self.history.as_fd())?;
         self.commit_modules()?;
@@ -281,6 +308,8 @@ impl ProcessWorker {
         batch.header().nanos.store(0, Ordering::Relaxed);
         batch.header().cur.store(NOWHERE, Ordering::Relaxed);
         batch.header().enough.store(0, Ordering::Relaxed);
+        let limit = self.limits.timeout.as_millis().min(u128::from(u32::MAX)) as u32;
+        batch.header().limit_millis.store(limit, Ordering::Relaxed);
         batch.header().harness_nanos.store(0, Ordering::Relaxed);
         batch.header().map_nanos.store(0, Ordering::Relaxed);
         batch.header().phase.store(phase, Ordering::Relaxed);
@@ -415,6 +444,11 @@ impl ProcessWorker {
                 return Ok(());
             }
         };
+        if seen.len() > self.known.len()
+            && let Some(admits) = &mut self.admission.0
+        {
+            admits(&seen).map_err(WorkerError::OtherBuild)?;
+        }
         if seen != self.known {
             self.plan = Plan::of(&seen, region.layout().capacity);
             self.known = seen;

@@ -41,7 +41,7 @@ class Finding:
         kind: ``exception``, ``signal``, ``exit``, ``timeout``, ``oom`` or ``sanitizer``.
         signature: what tells it from other bugs, 16 hexadecimal digits.
         title: one line for people.
-        report: all of ``report.json``.
+        report: all of ``report.json``; empty when that is damaged.
     """
 
     path: Path
@@ -138,21 +138,28 @@ def fuzz(
 
 
 def findings(out: Path) -> list[Finding]:
-    """The findings that a campaign's folder holds, in order of their folders' names."""
+    """The findings that a campaign's folder holds, in order of their folders' names.
+
+    One whose report is damaged or gone is a finding, too: its folder's name says which, and its report is empty.
+    """
     found = []
     # A name that begins with a dot is a finding that is still being written.
-    for path in sorted(out.glob("findings/[!.]*/report.json")):
+    for path in sorted(out.glob("findings/[!.]*/")):
+        kind, _, signature = path.name.rpartition("-")
         try:
-            report = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise CampaignError(f"{path} cannot be read: {error}") from error
-        kind, _, signature = path.parent.name.rpartition("-")
+            report = json.loads((path / "report.json").read_text())
+        except (OSError, ValueError):
+            report = None
+        if not isinstance(report, dict):
+            if not (path / "input").is_file():
+                continue
+            report = {}
         found.append(
             Finding(
-                path.parent,
+                path,
                 str(report.get("kind", kind)),
                 str(report.get("signature", signature)),
-                str(report.get("title", "")),
+                str(report.get("title", "not known, because its report.json is damaged")),
                 report,
             )
         )

@@ -38,6 +38,9 @@ NOT_THE_USERS = (str(Path(__file__).parent) + os.sep, "<frozen importlib")
 # Characters of a message that stand in a title.
 LONGEST = 200
 
+# Causes that are followed: a chain can be a ring.
+CAUSES = 16
+
 # Frames of the report that are still readable: the inner end of a deep recursion says it all.
 INNERMOST = 200
 
@@ -260,15 +263,30 @@ def describe(error: BaseException) -> str:
     """What the engine keeps of an exception.
 
     Title ``TypeName: message`` on one line, blank line, a line ``frame\\tFILE\\tLINE\\tFUNCTION`` for each frame of
-    the harness and below, innermost first, blank line, traceback.
+    the harness and below, innermost first; for each exception that it was raised from (``__cause__``), in turn, a line
+    ``cause\\tTITLE`` and its frames; blank line, traceback.
     """
+    lines = [title(error), "", *frame_lines(error)]
+    for cause in causes(error):
+        lines += [f"cause\t{title(cause)}", *frame_lines(cause)]
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return _printable("\n".join([*lines, "", text]))
+
+
+def frame_lines(error: BaseException) -> list[str]:
     frames = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         frames.append(f"frame\t{code.co_filename}\t{line}\t{code.co_name}")
-    frames = frames[-INNERMOST:][::-1]
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return _printable("\n".join([title(error), "", *frames, "", text]))
+    return frames[-INNERMOST:][::-1]
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """What it was raised from, the nearest first. What merely was being handled is no cause."""
+    found = [error]
+    while (cause := found[-1].__cause__) is not None and len(found) < CAUSES:
+        found.append(cause)
+    return found[1:]
 
 
 def title(error: BaseException) -> str:

@@ -11,6 +11,8 @@
 //! | [`child`] | the loop over inputs |
 //! | [`barrier`] | the end of the target's stack |
 //! | [`outcome`] | one call of the harness and what became of it |
+//! | [`origin`] | where an exception was made, below Python |
+//! | [`raised`] | an exception that ended a run |
 //! | [`laps`] | where the time of a run goes, when somebody asks |
 //! | [`weight`] | how heavy the child is, and whose weight it is |
 //! | [`making`] | inputs that the harness's own functions make |
@@ -35,7 +37,9 @@ mod judge;
 mod laps;
 mod limits;
 mod making;
+mod origin;
 mod outcome;
+mod raised;
 #[cfg_attr(target_arch = "x86_64", path = "registers/x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "registers/aarch64.rs")]
 mod registers;

@@ -18,7 +18,9 @@ use super::child;
 use super::crash;
 use super::forked::Forked;
 use super::limits;
-use super::outcome::{Harness, whole};
+use super::origin;
+use super::outcome::Harness;
+use super::raised::whole;
 use super::samples;
 use super::shared::Shared;
 use super::threads;
@@ -56,6 +58,7 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
         Err(error) => return fail(py, &shared, host, &error),
     };
     barrier::call_method(host, intern!(py, "settle"), ())?;
+    origin::prepare(py)?;
     crash::prepare(shared.batch.death_note());
     samples::prepare(shared.batch);
     let has_comparisons: bool = host.call_method0(intern!(py, "has_comparisons"))?.extract()?;
@@ -122,7 +125,7 @@ fn end_if_jumped_out(server: u32) {
 /// Says why there is no harness, or no child: the error has `code` and `text` when it is one of the
 /// host's own, anything else is told by its traceback.
 fn fail(py: Python<'_>, shared: &Shared, host: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<()> {
-    let value = whole(py, error);
+    let value = whole(py, error.clone_ref(py));
     let code = value.getattr(intern!(py, "code")).and_then(|code| code.extract::<i32>());
     let text = value.getattr(intern!(py, "text")).and_then(|text| text.extract::<String>());
     let (code, text) = match (code, text) {

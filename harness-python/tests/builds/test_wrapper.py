@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from hitmap._native import Module
 from hitmap.build import elf, shim, stub, toolchain, variants, wrapper
 from hitmap.build.__main__ import main
 
@@ -89,6 +90,40 @@ def test_headers_that_are_somebody_elses_are_marked_in_the_line_table(tmp_path, 
     assert run(cc, "-O0", "-shared", *words, "a.c", "-o", "a.so", folder=tmp_path).stderr == ""
     marked = b"theirs/../theirs" in (tmp_path / "a.so").read_bytes()
     assert marked == (not words[0].startswith("-I"))
+
+
+# Where the compiler is started in a working folder of pip's, and how it is given the source; what the place's file is then.
+STARTED = [
+    ("pip-wheel-x/lib_1", "a.c", "lib/a.c"),
+    ("pip-wheel-x/lib_1", "lib/a.c", "lib/lib/a.c"),
+    ("pip-wheel-x/lib_1", "./lib/../a.c", "lib/a.c"),
+    ("pip-wheel-x/lib_1", "{root}/pip-wheel-x/lib_1/src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1", "{root}/pip-wheel-x/lib_1/lib/a.c", "lib/lib/a.c"),
+    ("pip-wheel-x/lib_1/build", "../src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/build", "{root}/pip-wheel-x/lib_1/src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/build/deep", "{root}/pip-wheel-x/lib_1/build/../src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/.mesonpy-abc", "../src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/.mesonpy-abc", "{root}/pip-wheel-x/lib_1/src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/.mesonpy-abc", "made.c", "lib/.mesonpy/made.c"),
+    ("lib/build", "{root}/lib/src/a.c", "lib/src/a.c"),
+    ("tmpabcdefgh/build", "{root}/lib/src/a.c", "lib/src/a.c"),
+    ("tmpabcdefgh/build", "made.c", "tmp/build/made.c"),
+]
+
+
+@pytest.mark.parametrize("folder, source, file", STARTED)
+@pytest.mark.parametrize("variant", ["counters", "guard", "lto"])
+def test_the_path_of_a_source_does_not_depend_on_where_the_compiler_was_started(tmp_path, compilers, variant, folder, source, file):
+    cc, _ = compilers(f"--hitmap-root={tmp_path}", f"--hitmap-variant={variant}")
+    here, source = tmp_path / folder, source.format(root=tmp_path)
+    for path in (here, (here / source).parent, here / "lib"):
+        path.mkdir(parents=True, exist_ok=True)
+    (here / source).write_text(SOURCE + "const char *where(void) { return __FILE__; }\n")
+    done = run(cc, "-shared", source, "-o", "a.so", folder=here)
+    assert (done.returncode, done.stderr) == (0, "")
+    module = Module.of_file(here / "a.so", 0)
+    assert {module.where(edge).file for edge in range(module.edges)} == {file}
+    assert str(tmp_path).encode() not in (here / "a.so").read_bytes()
 
 
 def test_source_from_standard_input_links(tmp_path, compilers):

@@ -4,13 +4,16 @@
 //! stripped. So an address has a function even where no symbol names it, and a symbol that stands before
 //! an address is told from the one that holds it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use addr2line::gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
-use object::{Object, ObjectSection};
+use addr2line::gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian as GimliLittle, UnwindSection};
+use object::read::elf::FileHeader;
+use object::{LittleEndian, Object, ObjectSection, ObjectSegment};
 
+use super::code;
 use super::table::with_file;
 
 /// The functions of one file.
@@ -18,6 +21,9 @@ use super::table::with_file;
 pub struct Functions {
     /// First address and one past the last, sorted.
     ranges: Vec<(u64, u64)>,
+    path: PathBuf,
+    /// Whether functions can return, by where they begin: their code is read when somebody asks.
+    returning: RefCell<HashMap<u64, bool>>,
 }
 
 impl Functions {
@@ -28,11 +34,24 @@ impl Functions {
             let text = file.section_by_name(".text").map_or(0, |section| section.address());
             let bases = BaseAddresses::default().set_eh_frame(section.address()).set_text(text);
             let data = section.data().map_err(|error| error.to_string())?;
-            Ok(ranges(&EhFrame::new(data, LittleEndian), &bases))
+            Ok(ranges(&EhFrame::new(data, GimliLittle), &bases))
         })
         .unwrap_or_default();
         ranges.sort_unstable();
-        Functions { ranges }
+        Functions { ranges, path: path.into(), returning: RefCell::default() }
+    }
+
+    /// Whether the function of this range can return to its caller. True where that cannot be read.
+    pub fn can_return(&self, (start, end): (u64, u64)) -> bool {
+        *self.returning.borrow_mut().entry(start).or_insert_with(|| {
+            let read = with_file(&self.path, |file, _| {
+                let machine = file.elf_header().e_machine(LittleEndian);
+                let segment = file.segments().find(|s| (s.address()..s.address() + s.size()).contains(&start));
+                let code = segment.and_then(|segment| segment.data_range(start, end - start).ok().flatten());
+                Ok(code.is_none_or(|code| code::can_return(machine, start, code)))
+            });
+            read.unwrap_or(true)
+        })
     }
 
     /// The function that holds `address`: its first address, and one past its last.
@@ -53,10 +72,7 @@ pub fn function_start(path: &str, address: u64) -> Option<u64> {
 }
 
 /// Every record that can be read; a damaged one ends the walk.
-fn ranges(
-    section: &EhFrame<addr2line::gimli::EndianSlice<'_, LittleEndian>>,
-    bases: &BaseAddresses,
-) -> Vec<(u64, u64)> {
+fn ranges(section: &EhFrame<addr2line::gimli::EndianSlice<'_, GimliLittle>>, bases: &BaseAddresses) -> Vec<(u64, u64)> {
     let mut ranges = Vec::new();
     let mut entries = section.entries(bases);
     while let Ok(Some(entry)) = entries.next() {

@@ -5,6 +5,7 @@
 //! process that counted may be gone, or run on another machine: a file is enough, when it is still
 //! the build that was counted, and its identity tells. Knows nothing of processes and of hits.
 
+mod code;
 mod counted;
 mod error;
 mod functions;
@@ -29,7 +30,8 @@ pub struct Place {
     /// The function, demangled; empty when it has no name. An edge in inlined code belongs to the
     /// function that the source has it in; the entry of a function belongs to that function.
     pub function: String,
-    /// The source file, as the compiler was given it; empty when it is not known.
+    /// The source file; of a package that `hitmap build` made, its path within the package. Empty
+    /// when it is not known.
     pub file: String,
     /// The line, from 1 on; 0 when it is not known.
     pub line: u32,
@@ -95,7 +97,7 @@ impl Library {
         let edge = self.table.edges.get(local as usize)?;
         let frames = self.names.as_ref().map_or_else(Vec::new, |names| names.at(edge.address));
         let frame = if edge.entry { frames.into_iter().last() } else { frames.into_iter().next() };
-        let Named { function, file, line } = frame.unwrap_or_default();
+        let Named { function, file, line, .. } = frame.unwrap_or_default();
         Some(Place { function, file, line, entry: edge.entry, offset: edge.address })
     }
 }

@@ -22,6 +22,8 @@ pub struct Named {
     pub file: String,
     /// The line; 0 when it is not known.
     pub line: u32,
+    /// Whether the file is a header of a folder that was given by `-isystem`.
+    pub is_foreign: bool,
 }
 
 /// All that a file says of one address.
@@ -32,6 +34,8 @@ pub struct Found {
     pub named: Vec<Named>,
     /// Where the function that is not inlined begins; `None` when the file does not say.
     pub start: Option<u64>,
+    /// Whether that function never returns: it ends the process, or throws.
+    pub is_noreturn: bool,
 }
 
 /// One library's debug information.
@@ -73,9 +77,10 @@ impl Names {
             while let Ok(Some(frame)) = inlined.next() {
                 let function = frame.function.as_ref();
                 let function = function.and_then(|f| Some(self.demangled(&f.raw_name().ok()?, f.language)));
-                let file = frame.location.as_ref().and_then(|l| l.file).unwrap_or_default().to_string();
+                let recorded = frame.location.as_ref().and_then(|l| l.file).unwrap_or_default();
+                let (file, is_foreign) = (path(recorded), is_marked(recorded));
                 let line = frame.location.as_ref().and_then(|l| l.line).unwrap_or(0);
-                named.push(Named { function: function.unwrap_or_default(), file, line });
+                named.push(Named { function: function.unwrap_or_default(), file, line, is_foreign });
             }
         }
         // Line tables alone (-gline-tables-only) name functions without namespace and arguments, and
@@ -86,7 +91,7 @@ impl Names {
             _ => {}
         }
         named.retain(|frame| !frame.function.is_empty());
-        Found { named, start }
+        Found { named, start, is_noreturn: function.is_some_and(|range| !self.functions.can_return(range)) }
     }
 
     fn demangled(&self, name: &str, language: Option<DwLang>) -> String {
@@ -115,9 +120,64 @@ pub fn demangled(symbol: &str) -> String {
     if is_mangled(symbol) { addr2line::demangle_auto(symbol.into(), None).into_owned() } else { symbol.to_owned() }
 }
 
+/// Whether the compiler wrapper marked the folder as one of somebody else's headers: it has `DIR/../DIR` recorded
+/// for what `-isystem DIR` names.
+fn is_marked(recorded: &str) -> bool {
+    recorded.match_indices("/../").any(|(at, up)| {
+        let before = recorded[..at].rsplit('/').next().unwrap_or_default();
+        let after = recorded[at + up.len()..].split('/').next().unwrap_or_default();
+        !before.is_empty() && before == after
+    })
+}
+
+/// Where `hitmap build` records the sources of a package, whose real folder is temporary: below a
+/// folder that need not exist, as debug information joins a path that does not begin at the root to
+/// the folder of the compilation.
+const PACKAGES: &str = "/hitmap-build/";
+
+/// A source file's path, from debug information: without that folder, and without `.` and `..`,
+/// which say from where the compiler was started.
+fn path(recorded: &str) -> String {
+    let absolute = recorded.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in recorded.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        match parts.last() {
+            Some(last) if part == ".." && *last != ".." => {
+                parts.pop();
+            }
+            // Nothing lies above the root.
+            None if part == ".." && absolute => {}
+            _ => parts.push(part),
+        }
+    }
+    let plain = format!("{}{}", if absolute { "/" } else { "" }, parts.join("/"));
+    plain.strip_prefix(PACKAGES).map_or(plain.clone(), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_says_where_the_source_is_and_not_where_the_compiler_was() {
+        for (recorded, expect) in [
+            ("/src/a.c", "/src/a.c"),
+            ("a.c", "a.c"),
+            ("", ""),
+            ("/src/./lib/../a.c", "/src/a.c"),
+            ("/../a.c", "/a.c"),
+            ("../a.c", "../a.c"),
+            ("../../src/../a.c", "../../a.c"),
+            ("././src//a.c", "src/a.c"),
+            ("/hitmap-build/lib/build/../src/a.c", "lib/src/a.c"),
+            ("/hitmap-build/lib/src/a.c", "lib/src/a.c"),
+            ("/hitmap-build/lib/lib/a.c", "lib/lib/a.c"),
+            ("/hitmap-build/lib/.mesonpy/../size.c", "lib/size.c"),
+            ("/hitmap-builder/a.c", "/hitmap-builder/a.c"),
+        ] {
+            assert_eq!(path(recorded), expect, "{recorded}");
+        }
+    }
 
     #[test]
     fn a_function_of_this_program_has_its_name() {
@@ -126,6 +186,20 @@ mod tests {
         let frames = Names::open(std::env::current_exe().unwrap()).unwrap().at(address as u64 - bias);
         assert!(frames[0].function.contains("a_function_of_this_program_has_its_name"), "{frames:?}");
         assert!(frames[0].file.ends_with("names.rs") && frames[0].line > 0, "{frames:?}");
+    }
+
+    #[test]
+    fn headers_of_others_are_known_by_the_wrappers_mark() {
+        for (recorded, marked) in [
+            ("/s/deps/fmt/include/../include/fmt/core.h", true),
+            ("deps/../deps/core.h", true),
+            ("/s/../src/own.h", false),
+            ("/s/a/../../a/own.h", false),
+            ("/../x.h", false),
+            ("", false),
+        ] {
+            assert_eq!(is_marked(recorded), marked, "{recorded}");
+        }
     }
 
     #[test]

@@ -122,6 +122,8 @@ pub struct Header {
     pub room: AtomicU32,
     /// Engine, for a MUTATE phase: how long such an input may be.
     pub max_len: AtomicU32,
+    /// Engine: how long an input may take, in milliseconds; 0 when it does not say.
+    pub limit_millis: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE);

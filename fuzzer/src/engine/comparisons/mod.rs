@@ -215,4 +215,15 @@ mod tests {
         let killer = first.parts(input).concat();
         assert!(killer.len() == 3 && killer[1] != b'x', "{killer:?}");
     }
+
+    #[test]
+    fn what_was_not_tried_comes_first_at_the_next_visit() {
+        let (mut replacing, id) = (Replacing::absent(), CorpusId(0));
+        let patches = |names: &[u8]| names.iter().map(|name| Patch::whole(1, &[*name])).collect::<Vec<_>>();
+        replacing.put_back(id, patches(b"abcd").into_iter());
+        let taken: Vec<Patch> = replacing.take(id, 3).collect();
+        replacing.put_back(id, taken.into_iter().skip(1));
+        let left: Vec<Vec<u8>> = replacing.take(id, 9).map(|patch| patch.parts(b"x").concat()).collect();
+        assert_eq!(left, [b"b", b"c", b"d"]);
+    }
 }

@@ -259,6 +259,8 @@ def make_wheel(request, root, environ, cache, progress, log, after, files):
             compiled = f"{log.compiled:,} of {counted(files, 'file')}" if log.compiled <= files else counted(log.compiled, "file")
             linked = f", linked {log.linked}" if log.linked else ""
             progress.count(f"{of}compiled {compiled}{linked}: {log.last}")
+        elif log.checks:
+            progress.count(f"configuring, {counted(log.checks, 'check')} of the compiler")
 
     def explain(lines):
         return failures.explain(lines, log.read(), request.asserts, lambda name: present(name, environ["PATH"]))

@@ -91,32 +91,44 @@ class Options:
         return True
 
 
+# The root that debug information has for what lies in a temporary folder; `observers/src/places/names.rs` takes it away again. A
+# path that does not begin at the root would be joined to the compilation's folder, and stand there twice.
+PACKAGES = "/hitmap-build"
+
+
 def unrooted(root, words):
     """Flags that keep temporary folders out of the debug information and of __FILE__.
 
     pip gives each folder below `root` a random ending. Without this, the same source would have
     another build-id, hence another identity, each time it is built.
     """
-    flags = {}
+    names = {}
     for word in words:
         start = word.find(root + os.sep)
         if start < 0:
             continue
-        parts = word[start + len(root) + 1:].split(os.sep)
-        first = parts[0]
-        depth, name = 1, first
-        if first.startswith("pip-"):
-            name = first.rpartition("-")[0]
-            if first.startswith("pip-wheel-") and len(parts) > 1:
-                depth, name = 2, parts[1].rpartition("_")[0] or parts[1]
-        elif first.startswith("tmp"):
-            name = "tmp"
-        flags[os.sep.join([root, *parts[:depth]])] = name
+        folder, name = named(root, word[start + len(root) + 1:].split(os.sep))
+        names[folder] = name
     # meson-python builds in a folder of random name inside the source; clang tries the last first.
     here = words[0]
     if os.path.basename(here).startswith(".mesonpy-"):
-        flags[here] = ".mesonpy"
-    return [f"-ffile-prefix-map={old}={new}" for old, new in flags.items()]
+        above = next((name for folder, name in names.items() if here.startswith(folder + os.sep)), "")
+        names[here] = os.path.join(above, ".mesonpy")
+    return [f"-f{what}-prefix-map={old}={begin}{new}" for old, new in names.items()
+            for what, begin in (("macro", ""), ("debug", PACKAGES + os.sep))]
+
+
+def named(root, parts):
+    """The folder below `root` that a path goes through, and what it is called."""
+    first = parts[0]
+    depth, name = 1, first
+    if first.startswith("pip-"):
+        name = first.rpartition("-")[0]
+        if first.startswith("pip-wheel-") and len(parts) > 1:
+            depth, name = 2, parts[1].rpartition("_")[0] or parts[1]
+    elif first.startswith("tmp"):
+        name = "tmp"
+    return os.sep.join([root, *parts[:depth]]), name
 
 
 # Options that name a folder of somebody else's headers, as the next word or in the same one.

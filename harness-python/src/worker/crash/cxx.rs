@@ -15,6 +15,7 @@ use hitmap_wire::identity;
 
 use super::walk::From;
 use super::{Pen, copy, depth, peek, walk, witness, write_bytes};
+use crate::worker::origin;
 
 /// Copies that can be told apart.
 const COPIES: usize = 8;
@@ -133,7 +134,14 @@ pub unsafe extern "C" fn on_thrower(caller: *const c_void) {
 }
 
 /// Something is thrown.
-pub unsafe extern "C" fn on_throw(_object: *mut c_void, _kind: *const c_void, _caller: *const c_void) {}
+pub unsafe extern "C" fn on_throw(object: *mut c_void, kind: *const c_void, _: *const c_void) {
+    origin::on_throw(object, kind);
+}
+
+/// What the calling thread handles now, of whichever copy.
+pub fn handled() -> Option<Thrown> {
+    known().iter().find_map(Copy::current)
+}
 
 /// In place of `std::set_terminate`, which is `real`.
 pub unsafe extern "C" fn on_set_terminate(handler: *const c_void, real: *const c_void) -> *const c_void {
@@ -217,7 +225,7 @@ fn caught(globals: *mut c_void) -> Option<*mut c_void> {
 
 /// The mangled name in a `std::type_info`, whose second word it is. A star in front says that the name is
 /// known in its file only.
-fn name_of(kind: *const c_void) -> Vec<u8> {
+pub fn name_of(kind: *const c_void) -> Vec<u8> {
     let mut name = [0; TYPE];
     let len = peek(kind as u64 + 8).map_or(0, |at| copy(at, &mut name));
     let end = name[..len].iter().position(|byte| *byte == 0).unwrap_or(len);

@@ -17,10 +17,10 @@
 //! | [`cxx`] | the C++ libraries in the process: `std::terminate`, and what was thrown |
 //! | [`witness`] | what the process was started with to hear of all this |
 
-mod cxx;
+pub mod cxx;
 mod signals;
 mod stacks;
-mod walk;
+pub mod walk;
 pub mod witness;
 
 use std::ffi::{c_char, c_int, c_void};

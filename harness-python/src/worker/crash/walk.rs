@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hitmap_wire::batch::notes::{FRAMES, NO_FRAME, OUTER_FRAMES, StackNote};
 use hitmap_wire::identity;
 
-use crate::worker::{barrier, registers};
+use super::witness;
+use crate::worker::barrier;
 
 /// Frames that are walked beyond those that are kept, so that a reader sees that there are more.
 const BEYOND: usize = 4;
@@ -44,7 +45,7 @@ type _Unwind_Trace = unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int;
 unsafe extern "C" {
     fn _Unwind_Backtrace(trace: _Unwind_Trace, argument: *mut c_void) -> c_int;
     fn _Unwind_GetIPInfo(context: *mut c_void, is_before: *mut c_int) -> usize;
-    fn _Unwind_GetCFA(context: *mut c_void) -> usize;
+    fn _Unwind_GetRegionStart(context: *mut c_void) -> usize;
 }
 
 /// `_URC_NO_REASON`: go on.
@@ -59,14 +60,14 @@ struct Walk<'a> {
     has_started: bool,
     len: usize,
     interrupted: u32,
-    /// Where the frame before ended on the stack.
-    above: usize,
+    /// Whether the last two frames were our own.
+    were_ours: [bool; 2],
     outer: [u64; OUTER_FRAMES],
 }
 
 /// Learns where our own code lies, and has the unwinder load what it needs.
 pub fn prepare() {
-    let witness = super::witness::code();
+    let witness = witness::code();
     for (at, code) in [Some(prepare as *const () as usize), witness].into_iter().enumerate() {
         if let Some(library) = code.and_then(identity::holding) {
             OURS[at].0.store(library.span.0, Ordering::Relaxed);
@@ -117,7 +118,7 @@ fn clear(note: &StackNote) {
 fn go_on(note: &StackNote, len: usize, from: From, depth: Depth) -> usize {
     let interrupted = note.interrupted.load(Ordering::Relaxed);
     let outer = [0; OUTER_FRAMES];
-    let mut walk = Walk { note, from, depth, has_started: false, len, interrupted, above: 0, outer };
+    let mut walk = Walk { note, from, depth, has_started: false, len, interrupted, were_ours: [false; 2], outer };
     // SAFETY: `step` has the type that is asked for, and gets the walk, which outlives the call.
     unsafe { _Unwind_Backtrace(step, (&raw mut walk).cast()) };
     let beyond = if depth == Depth::Whole { walk.len.saturating_sub(FRAMES).min(OUTER_FRAMES) } else { 0 };
@@ -129,32 +130,57 @@ fn go_on(note: &StackNote, len: usize, from: From, depth: Depth) -> usize {
     walk.len
 }
 
-/// Whether a frame that a signal interrupted, stored as `address`, is on the calling thread's stack.
-pub fn passes(address: u64) -> bool {
-    unsafe extern "C" fn look(context: *mut c_void, argument: *mut c_void) -> c_int {
-        // SAFETY: the caller below passes its pair, and the unwinder its context.
-        let (address, interrupted, (wanted, found)) = unsafe {
+/// One frame of a walk.
+pub struct Frame {
+    /// Its return address, or where it was interrupted.
+    pub address: u64,
+    /// Whether a signal interrupted it.
+    pub is_interrupted: bool,
+    /// Where its function begins.
+    pub function: u64,
+}
+
+/// Visits the calling thread's frames outside of our own code, innermost first, up to where the target was called
+/// from, as long as `visit` says so.
+pub fn each(mut visit: impl FnMut(Frame) -> bool) {
+    unsafe extern "C" fn look<F: FnMut(Frame) -> bool>(context: *mut c_void, visit: *mut c_void) -> c_int {
+        // SAFETY: `walk` passes its function, and the unwinder its context.
+        let (frame, visit) = unsafe {
             let mut is_before = 0;
             let address = _Unwind_GetIPInfo(context, &mut is_before) as u64;
-            (address, is_before != 0, &mut *argument.cast::<(u64, bool)>())
+            let function = _Unwind_GetRegionStart(context) as u64;
+            (Frame { address, is_interrupted: is_before != 0, function }, &mut *visit.cast::<F>())
         };
-        *found |= interrupted && address.wrapping_add(1) == *wanted;
-        if *found || barrier::is_barrier(address) { STOP } else { GO_ON }
+        let is_over = barrier::is_barrier(frame.address) || !(is_ours(frame.address) || visit(frame));
+        if is_over { STOP } else { GO_ON }
     }
-    let mut sought = (address, false);
-    // SAFETY: `look` has the type that is asked for, and gets the pair, which outlives the call.
-    unsafe { _Unwind_Backtrace(look, (&raw mut sought).cast()) };
-    sought.1
+    fn walk<F: FnMut(Frame) -> bool>(visit: &mut F) {
+        // SAFETY: `look` has the type that is asked for, and gets the function, which outlives the call.
+        unsafe { _Unwind_Backtrace(look::<F>, (&raw mut *visit).cast()) };
+    }
+    walk(&mut visit);
+}
+
+/// Whether a frame that a signal interrupted, stored as `address`, is on the calling thread's stack.
+pub fn passes(address: u64) -> bool {
+    let mut found = false;
+    each(|frame| {
+        found = frame.is_interrupted && frame.address.wrapping_add(1) == address;
+        !found
+    });
+    found
 }
 
 unsafe extern "C" fn step(context: *mut c_void, argument: *mut c_void) -> c_int {
     // SAFETY: `store` passes its walk, and the unwinder its context.
-    let (walk, address, is_interrupted, above) = unsafe {
+    let (walk, address, is_interrupted) = unsafe {
         let mut is_before = 0;
         let address = _Unwind_GetIPInfo(context, &mut is_before) as u64;
-        (&mut *argument.cast::<Walk<'_>>(), address, is_before != 0, _Unwind_GetCFA(context))
+        (&mut *argument.cast::<Walk<'_>>(), address, is_before != 0)
     };
-    let below = std::mem::replace(&mut walk.above, above);
+    // The kernel's own frame stands between an interrupted function and its handler.
+    let [handler_is_ours, last] = walk.were_ours;
+    walk.were_ours = [last, is_ours(address)];
     if barrier::is_barrier(address) {
         return STOP;
     }
@@ -170,20 +196,13 @@ unsafe extern "C" fn step(context: *mut c_void, argument: *mut c_void) -> c_int 
     } else if is_ours(address) {
         return GO_ON;
     }
-    // SAFETY: a frame that was interrupted has the kernel's record of it in front.
-    if !is_return && (walk.len == 0 || unsafe { is_fatal_frame(below) }) {
+    // With the witness, handlers of fatal signals are called by ours; any other handler is that of a signal which
+    // came at a chance place.
+    if !is_return && (walk.len == 0 || handler_is_ours || !witness::is_heard()) {
         walk.interrupted = walk.len as u32;
     }
     keep(walk, if is_return { address } else { address.wrapping_add(1) });
     if walk.depth == Depth::Inner && walk.len == FRAMES + BEYOND { STOP } else { GO_ON }
-}
-
-/// # Safety
-/// `above` must be where the signal handler's frame ended.
-unsafe fn is_fatal_frame(above: usize) -> bool {
-    // SAFETY: the caller's word.
-    let signal = unsafe { registers::signal_of_frame(above) };
-    super::FATAL.contains(&signal)
 }
 
 /// What is stored so far counts also when the walk itself crashes.

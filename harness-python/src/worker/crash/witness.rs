@@ -39,6 +39,11 @@ pub fn listen(hooks: &'static Hooks) -> bool {
     })
 }
 
+/// Whether the witness tells us.
+pub fn is_heard() -> bool {
+    REAL.get().is_some()
+}
+
 /// The C library's own functions behind the witness; the names lead there without one.
 pub fn real() -> Real {
     unsafe extern "C" fn nothing(_: *const std::ffi::c_char, _: *const c_void) -> *mut c_void {

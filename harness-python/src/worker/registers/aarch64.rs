@@ -36,13 +36,3 @@ pub unsafe fn before_call(context: *mut c_void, here: Registers) -> Option<Regis
     let link = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.regs[30] };
     Some(Registers { pc: link, sp: here.sp })
 }
-
-/// The signal that the kernel called a handler for, whose frame ended at `above`: there it left a
-/// `siginfo`.
-///
-/// # Safety
-/// Such a handler's frame must have ended there.
-pub unsafe fn signal_of_frame(above: usize) -> i32 {
-    // SAFETY: the caller's word.
-    unsafe { *(above as *const i32) }
-}

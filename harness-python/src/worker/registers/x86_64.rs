@@ -36,13 +36,3 @@ pub unsafe fn write(context: *mut c_void, registers: Registers) {
 pub unsafe fn before_call(_context: *mut c_void, here: Registers) -> Option<Registers> {
     Some(Registers { pc: peek(here.sp)?, sp: here.sp.wrapping_add(8) })
 }
-
-/// The signal that the kernel called a handler for, whose frame ended at `above`: there it left a
-/// `ucontext`, 304 bytes in its own layout, and a `siginfo`.
-///
-/// # Safety
-/// Such a handler's frame must have ended there.
-pub unsafe fn signal_of_frame(above: usize) -> i32 {
-    // SAFETY: the caller's word.
-    unsafe { *((above + 304) as *const i32) }
-}
