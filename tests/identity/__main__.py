@@ -17,10 +17,15 @@ from identity import runs, table
 from identity.targets import HERE, Built
 
 
+# Python files that decide what is built.
+CODE = ("targets.py", "python_side.py", "variants.py", "wrapper.py")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m identity", description=__doc__.partition("\n")[0])
     parser.add_argument("words", nargs="*", metavar="WORD", help="targets whose names have one of these words")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave builds and campaigns there; what is built is not built again")
+    kept = "leave builds and campaigns there; what is built is not built again"
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help=kept)
     parser.add_argument("--row", metavar="WORDS", help="only rows whose names have these words")
     parser.add_argument("--show", action="store_true", help="what is wrong, cell by cell")
     options = parser.parse_args()
@@ -63,7 +68,7 @@ def digest() -> str:
     files = [path for folder in (HERE, package / "_rt", package / "build") for path in folder.rglob("*")]
     known = hashlib.sha256()
     for path in sorted(files):
-        if path.suffix in (".cpp", ".h", ".pyx", ".c", ".ld", ".so") or path.name in ("targets.py", "python_side.py", "variants.py"):
+        if path.suffix in (".cpp", ".h", ".pyx", ".c", ".ld", ".so") or path.name in CODE:
             known.update(path.read_bytes())
     return known.hexdigest()[:12]
 

@@ -56,23 +56,22 @@ class Cell:
         return "\n".join([f"{self.row.name} × {self.target}: {self.row.about}", *self.wrong, "found:", *self.found])
 
 
-def start(built: Built, folder: Path, target: Target, kind: str = "", flags=(), rows: list[Row] | None = None) -> Run:
-    """Runs the campaign of a target in `folder`, which is made, or resumes the one that is there."""
+def start(built: Built, folder: Path, target: Target, kind: str = "") -> Run:
+    """Runs the campaign of a target in `folder`, which is made."""
     harness = built.harness(target)
-    rows = table.rows(target, kind) if rows is None else rows
     seeds = folder / "seeds"
     seeds.mkdir(parents=True, exist_ok=True)
-    inputs = [HARMLESS, *(data for row in rows for bug in row.bugs for data in bug.inputs)]
+    inputs = [HARMLESS, *(data for row in table.rows(target, kind) for bug in row.bugs for data in bug.inputs)]
     for number, data in enumerate(inputs):
         (seeds / f"{number:04}").write_bytes(data)
-    # No mutants to speak of: what they would find is chance, and words of the library would be tokens for them.
-    budget = len(inputs) + 1
+    # Runs that confirm count too. What is left goes to mutants of the harmless one, which are so without tokens.
+    budget = 3 * len(inputs)
     sanitizer = [f"--{target.way}"] if target.way in ("asan", "ubsan") else []
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "ASAN_OPTIONS": "detect_leaks=0"}
     hitmap = Hitmap(folder, environment)
     out = Campaign(folder / "out")
-    arguments = ["fuzz", harness, "-i", seeds, "-o", out.folder, "--seed", 1, "--max-execs", budget, "--no-auto-tokens", *FLAGS[kind], *sanitizer]
-    run = Run(target, kind, out, hitmap(*arguments, *flags))
+    budgets = ["--seed", 1, "--max-execs", budget, "--no-auto-tokens"]
+    run = Run(target, kind, out, hitmap("fuzz", harness, "-i", seeds, "-o", out.folder, *budgets, *FLAGS[kind], *sanitizer))
     for finding in out.findings:
         name = finding.input.read_bytes().split(b" ")[0].decode(errors="replace")
         run.found.setdefault(name, []).append(finding)
@@ -158,7 +157,8 @@ def count(cells: list[Cell]) -> str:
         for kind in ("merged", "split", "kinds", "names", "alike", "doubted"):
             wrong[kind] += len(getattr(cell, kind))
     return (
-        f"{len(cells)} cells: {right} right, {len(cells) - right} wrong; bugs without a finding of their own: {wrong['merged']}, "
+        f"{len(cells)} cells: {right} right, {len(cells) - right} wrong; "
+        f"bugs without a finding of their own: {wrong['merged']}, "
         f"bugs with several: {wrong['split']}, wrong kind: {wrong['kinds']}, wrong name: {wrong['names']}, "
         f"one title for two: {wrong['alike']}, "
         f"said not to reproduce: {wrong['doubted']}"

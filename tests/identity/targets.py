@@ -223,7 +223,8 @@ class Built:
                 flags.append(f"-I{nanobind.include_dir()}")
             elif stem == "cythonized":
                 source = str(output.with_suffix(".cpp"))
-                run([sys.executable, "-m", "cython", "--cplus", "-3", "bindings/cythonized.pyx", "-o", source], self.sources)
+                cython = [sys.executable, "-m", "cython", "--cplus", "-3"]
+                run([*cython, "bindings/cythonized.pyx", "-o", source], self.sources)
         run([*compiler, *flags, source, "-o", str(output)], self.sources)
 
     # ---- modules -------------------------------------------------------------------------------
@@ -288,7 +289,9 @@ class Built:
             begins = f"LIBRARY.{function}.argtypes = [ctypes.c_char_p, ctypes.c_size_t]\n"
             call = f"LIBRARY.{function}(data, len(data))"
         else:
-            imports = "from package import _native as target" if target.way == "native" else f"import {target.binding} as target"
+            imports = f"import {target.binding} as target"
+            if target.way == "native":
+                imports = "from package import _native as target"
             call = f"target.{name}(data)"
         if target.way == "plain":
             imports += "\nimport probe"

@@ -468,14 +468,24 @@ BUG(handler_aborts_b) {
   return 0;
 }
 
+KEEP static void works_badly_a(long value) {
+  *nowhere = value;
+  sink = 1;
+}
+
+KEEP static void works_badly_b(long value) {
+  sink = value % (sink - sink);
+  sink = 2;
+}
+
 BUG(in_thread_a) {
-  std::thread thread([value] { null_a(value); });
+  std::thread thread(works_badly_a, value);
   thread.join();
   return 0;
 }
 
 BUG(in_thread_b) {
-  std::thread thread([value] { divide_a(value); });
+  std::thread thread([value] { works_badly_b(value); });
   thread.join();
   return 0;
 }

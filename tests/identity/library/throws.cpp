@@ -132,20 +132,33 @@ BUG(noexcept_memory) {
   return 0;
 }
 
+KEEP static void job_a(long value) {
+  if (value >= 0) throw std::runtime_error("job " + std::to_string(value));
+}
+
+KEEP static void job_b(long value) {
+  sink = value;
+  if (value >= 0) throw std::runtime_error("job " + std::to_string(value));
+}
+
+KEEP static void job_memory(long value) {
+  if (value >= 0) throw std::bad_alloc();
+}
+
 BUG(thread_throw_a) {
-  std::thread thread([value] { throw_a(value); });
+  std::thread thread(job_a, value);
   thread.join();
   return 0;
 }
 
 BUG(thread_throw_b) {
-  std::thread thread([value] { throw_b(value); });
+  std::thread thread([value] { job_b(value); });
   thread.join();
   return 0;
 }
 
 BUG(thread_throw_memory) {
-  std::thread thread([value] { throw_memory(value); });
+  std::thread thread(job_memory, value);
   thread.join();
   return 0;
 }
@@ -171,26 +184,35 @@ static void says_and_aborts() {
 
 static void says_and_leaves() { _exit(3); }
 
+#define PROMISES(name)                                                                  \
+  KEEP static void name(long value) noexcept {                                          \
+    if (value >= 0) throw std::length_error("promise " + std::to_string(value));          \
+  }
+PROMISES(handled_a)
+PROMISES(handled_b)
+PROMISES(left_a)
+PROMISES(left_b)
+
 BUG(own_terminate_a) {
   std::set_terminate(says_and_aborts);
-  promises_a(value);
+  handled_a(value);
   return 0;
 }
 
 BUG(own_terminate_b) {
   std::set_terminate(says_and_aborts);
-  promises_b(value);
+  handled_b(value);
   return 0;
 }
 
 BUG(terminate_leaves_a) {
   std::set_terminate(says_and_leaves);
-  promises_a(value);
+  left_a(value);
   return 0;
 }
 
 BUG(terminate_leaves_b) {
   std::set_terminate(says_and_leaves);
-  promises_b(value);
+  left_b(value);
   return 0;
 }
