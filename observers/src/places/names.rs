@@ -32,6 +32,8 @@ pub struct Found {
     pub named: Vec<Named>,
     /// Where the function that is not inlined begins; `None` when the file does not say.
     pub start: Option<u64>,
+    /// Its symbol as the linker knows it; `None` in a stripped file.
+    pub symbol: Option<String>,
 }
 
 /// One library's debug information.
@@ -67,6 +69,7 @@ impl Names {
         let holds = |at: u64| function.is_none_or(|(start, end)| (start..end).contains(&at));
         let symbol = self.loader.find_symbol_info(address).filter(|symbol| holds(symbol.address()));
         let start = function.map(|(start, _)| start).or(symbol.as_ref().map(|symbol| symbol.address()));
+        let raw = symbol.as_ref().map(|symbol| symbol.name().to_owned());
         let symbol = symbol.map(|symbol| self.demangled(symbol.name(), None));
         let mut named = Vec::new();
         if let Ok(mut inlined) = self.loader.find_frames(address) {
@@ -86,7 +89,7 @@ impl Names {
             _ => {}
         }
         named.retain(|frame| !frame.function.is_empty());
-        Found { named, start }
+        Found { named, start, symbol: raw }
     }
 
     fn demangled(&self, name: &str, language: Option<DwLang>) -> String {
