@@ -158,7 +158,7 @@ impl Build {
         let mut about: Vec<(u32, u32)> = Vec::new();
         let mut places: HashMap<(Option<u64>, String), usize> = HashMap::new();
         for number in 0..library.edges() as u32 {
-            let Some(Found { mut named, start, symbol }) = library.find(number) else { break };
+            let Some(Found { mut named, start, symbol, .. }) = library.find(number) else { break };
             if library.is_entry(number) {
                 // A function's entry belongs to it, whatever was inlined there.
                 named.drain(..named.len().saturating_sub(1));
