@@ -320,6 +320,26 @@ def test_a_limit_of_the_system_is_named(shell, harness, out, limit):
     check_refusal(ended, (f"ulimit {limit[:2]}",))
 
 
+@pytest.mark.parametrize("limit", range(20_000, 120_000, 10_000))
+def test_a_limit_of_memory_is_named_wherever_it_is_met(shell, harness, out, limit):
+    ended = shell(f"ulimit -v {limit}; hitmap fuzz {harness(GOOD)} -o {out.folder} --max-execs 1000")
+    if ended.code != 0 and "hitmap: " in ended.err:
+        check_refusal(ended, ("ulimit -v",), (3, 4))
+
+
+def test_a_clock_before_1970_is_told(shell, harness, out, tmp_path):
+    (tmp_path / "clock.c").write_text(
+        "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <time.h>\n"
+        "int clock_gettime(clockid_t id, struct timespec *now) {\n"
+        '  int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");\n'
+        "  int done = real(id, now);\n"
+        "  if (id == CLOCK_REALTIME) now->tv_sec -= 4000000000;\n"
+        "  return done;\n}\n"
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "clock.so", tmp_path / "clock.c", "-ldl"], check=True)
+    check_refusal(shell(f"LD_PRELOAD={tmp_path}/clock.so hitmap fuzz {harness(GOOD)} -o {out.folder}"), ("1970",))
+
+
 def test_names_that_are_not_utf8_are_told(shell, harness, campaign):
     for line in ("fuzz $'fuzz_\\xff.py'", f"fuzz {harness(GOOD)} -o $'\\xff'"):
         check_refusal(shell(f"cp fuzz_it.py $'fuzz_\\xff.py'; hitmap {line} --max-execs 100"), ("not UTF-8",))

@@ -16,11 +16,12 @@ use hitmap_observers::snapshot::{FeatureRecord, Meta, ModuleMap, Snapshot};
 use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
 
-use super::folder::{Folder, module_id, split};
+use super::folder::{Folder, marks, module_id, split};
 use super::health::{Health, State};
 use super::names::{self, Origin};
 use super::stats::Stats;
 use super::unix_time;
+use crate::disk;
 use crate::engine::stage::{Acts, Found, Kept};
 use crate::finding::report::{Described, describe};
 use crate::finding::save::save;
@@ -151,9 +152,9 @@ impl Keeper {
     ///
     /// # Errors
     /// What the file system reports.
-    pub fn record_readopted(&mut self, len: usize) -> Result<(), Error> {
+    pub fn record_readopted(&mut self, input: &[u8]) -> Result<(), Error> {
         let Some(name) = self.readopted.take() else { return Ok(()) };
-        let record = FeatureRecord { name, len: len as u32, ..FeatureRecord::default() };
+        let record = FeatureRecord { name, len: input.len() as u32, extra: marks(input), ..FeatureRecord::default() };
         self.folder.record(record, &[], &[]).map_err(|e| self.lost(&e))
     }
 
@@ -240,7 +241,7 @@ impl Keeper {
         written.map_err(|e| self.lost(&e))?;
         let path = self.folder.path().join("coverage.hitmap");
         self.snapshot(&self.covered(history, modules), modules)
-            .and_then(|s| s.save(path).map_err(|e| Error::unknown(e.to_string())))?;
+            .and_then(|snapshot| snapshot.save(path).map_err(|error| self.lost(&disk::of(error))))?;
         self.folder.sync().map_err(|e| self.lost(&e))
     }
 
@@ -282,10 +283,13 @@ impl Keeper {
     /// The campaign folder cannot be written any more.
     fn lost(&self, why: &std::io::Error) -> Error {
         let out = self.settings.out.display();
-        Error::unknown(format!(
-            "cannot write to {out}: {why}; what is there is whole, so mend that (free some space?) and go on with the \
-             same command"
-        ))
+        let message = if self.settings.out.exists() {
+            let remedy = disk::remedy(why).unwrap_or("mend that");
+            format!("cannot write to {out}: {why}; {remedy}, then go on with the same command: what is there is whole")
+        } else {
+            format!("{out}: this folder was moved or deleted while the campaign ran; start again with the same command")
+        };
+        Error::os_error(why.kind().into(), message)
     }
 
     fn number_of(&self, parent: Option<CorpusId>) -> Option<usize> {
@@ -324,6 +328,7 @@ impl Acts for Keeper {
             found_ms: millis,
             run_nanos: new.nanos,
             len: new.input.len() as u32,
+            extra: marks(new.input),
             ..FeatureRecord::default()
         };
         self.folder.record(record, new.hits, new.modules).map_err(|e| self.lost(&e))?;
@@ -416,7 +421,7 @@ impl Acts for Keeper {
     fn missed(&mut self, miss: &Miss) {
         let path = self.folder.path().join(MISSES);
         let text = format!("{}\n\n{}\n\n", miss.headline, miss.details.trim_end());
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        let log = disk::append(&path);
         let more = match log.and_then(|mut log| log.write_all(text.as_bytes())) {
             Ok(()) => format!("; {} has more", path.display()),
             Err(_) => String::new(),

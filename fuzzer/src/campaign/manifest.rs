@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use hitmap_wire::modules::Module;
 
-use super::{replace_file, unix_time};
+use super::unix_time;
+use crate::disk;
 use crate::error::Failure;
 use crate::settings::Settings;
 use crate::worker::server::Sanitizer;
@@ -84,13 +85,13 @@ impl Manifest {
     /// When `out` holds something else, or a manifest that cannot be used.
     pub fn open(out: &Path) -> Result<Option<Manifest>, Failure> {
         let path = out.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match disk::read_text(&path, disk::LONGEST_TEXT) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Self::absent(out).map(|()| None),
             Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
                 return Err(Failure::usage(format!("{}: not a folder; name another with -o", out.display())));
             }
-            Err(e) => return Err(Failure::file("cannot read", &path)(e)),
+            Err(e) => return Err(Failure::disk("cannot read")(e)),
         };
         let manifest: Manifest = serde_json::from_str(&text).map_err(|e| {
             Failure::usage(format!("{}: not a hitmap campaign ({e}); name another folder with -o", path.display()))
@@ -113,7 +114,7 @@ impl Manifest {
             Ok(mut entries) => match entries.next() {
                 None => Ok(()),
                 Some(_) => Err(Failure::usage(format!(
-                    "{}: neither empty nor a hitmap campaign; name another folder with -o",
+                    "{}: neither empty nor a hitmap campaign, which has a {FILE}; name another folder with -o",
                     out.display()
                 ))),
             },
@@ -191,7 +192,7 @@ impl Manifest {
         std::fs::create_dir_all(out).map_err(refuse)?;
         let text = serde_json::to_vec_pretty(self).map_err(|e| Failure::internal(e.to_string()))?;
         let refuse = |e| Failure::usage(format!("cannot write to {}: {e}; name another folder with -o", out.display()));
-        replace_file(&out.join(FILE), &text).map_err(refuse)
+        disk::replace(&out.join(FILE), &text).map_err(refuse)
     }
 }
 

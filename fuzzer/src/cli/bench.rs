@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fuzz::{absolute, absolute_harness, as_typed, harness_parser, seconds};
+use super::fuzz::{absolute, absolute_harness, as_typed, check_clock, harness_parser, seconds};
 use super::worker::WorkerTyped;
 use crate::campaign::health::{Warning, ails, ails_of_time};
 use crate::engine::seeds::read_seeds;
@@ -75,6 +75,7 @@ pub struct Typed {
 pub fn run(typed: &Typed, front: &Front, stop: &AtomicBool) -> Result<i32, Failure> {
     let folder = tempfile::tempdir().map_err(|e| Failure::internal(format!("no folder for temporary files: {e}")))?;
     let settings = settings(typed, front, folder.path().join("out"))?;
+    check_clock()?;
     read_seeds(&settings)?;
     let Some(bench) = measure(&settings, front, stop)? else { return Ok(exit::INTERRUPTED) };
     if bench.tally.runs == 0 {

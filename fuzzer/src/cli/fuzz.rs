@@ -8,12 +8,16 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::worker::WorkerTyped;
 use crate::campaign::manifest::Manifest;
+use crate::disk;
 use crate::engine::seeds::{read_seeds, read_tokens};
 use crate::error::Failure;
 use crate::finding::save::shell_quote;
 use crate::launcher::{self, Front};
 use crate::settings::Settings;
 use crate::worker::limits::Limits;
+
+/// The largest file that is taken for a harness, in bytes; a pickle may hold what the harness refers to.
+const LONGEST_HARNESS: u64 = 1 << 30;
 
 /// What the user typed.
 #[derive(Debug, clap::Args)]
@@ -94,6 +98,7 @@ pub fn seconds(text: &str) -> Result<f64, String> {
 /// With a message for the user, before anything is written when the input is bad.
 pub fn run(typed: Typed, front: &Front, stop: Arc<AtomicBool>) -> Result<i32, Failure> {
     let settings = settings(typed, front)?;
+    check_clock()?;
     // All of this is checked again by the engine, which reads it; here it fails before any process is
     // started.
     read_seeds(&settings)?;
@@ -103,6 +108,16 @@ pub fn run(typed: Typed, front: &Front, stop: Arc<AtomicBool>) -> Result<i32, Fa
     }
     check_writable(&settings.out)?;
     launcher::run(&settings, front, stop)
+}
+
+/// LibAFL counts time from 1970 on and panics before.
+///
+/// # Errors
+/// When the clock says that it is earlier.
+pub fn check_clock() -> Result<(), Failure> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let early = |_| Failure::usage("the clock of this machine says that it is before 1970; set it, then start again");
+    now.map(drop).map_err(early)
 }
 
 fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
@@ -183,6 +198,10 @@ pub fn absolute_harness(typed: &str) -> Result<String, Failure> {
     if path.is_dir() {
         return Err(Failure::usage(format!("{file}: a folder; name a Python file that defines a harness")));
     }
+    let (_, len) = disk::open(Path::new(file)).map_err(|e| Failure::usage(format!("{e}; name a Python file")))?;
+    if len > LONGEST_HARNESS {
+        return Err(Failure::usage(format!("{file}: {len} bytes, too large for a harness; name a Python file")));
+    }
     let path = utf8(&path)?;
     Ok(name.map_or_else(|| path.to_string(), |name| format!("{path}:{name}")))
 }
@@ -202,10 +221,7 @@ fn check_writable(out: &Path) -> Result<(), Failure> {
         return Err(refuse(format!("{} is not a folder", nearest.display())));
     }
     // Asking is not enough: root may do what the file system then refuses.
-    let probe = nearest.join(format!(".hitmap-probe-{}", std::process::id()));
-    std::fs::File::create(&probe).map_err(|e| refuse(e.to_string()))?;
-    let _ = std::fs::remove_file(probe);
-    Ok(())
+    tempfile::tempfile_in(nearest).map(drop).map_err(|e| refuse(e.to_string()))
 }
 
 #[cfg(test)]

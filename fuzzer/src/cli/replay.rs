@@ -14,6 +14,7 @@ use hitmap_observers::observer::Hit;
 use super::fuzz::{absolute_harness, harness_parser};
 use super::worker::WorkerTyped;
 use crate::campaign::manifest::Manifest;
+use crate::disk;
 use crate::error::{Failure, exit};
 use crate::finding::report::describe;
 use crate::finding::symbolize::Symbolizer;
@@ -133,7 +134,7 @@ fn replay_one(
     json: bool,
     hits: &mut Vec<Hit>,
 ) -> Result<bool, Failure> {
-    let input = std::fs::read(path).map_err(Failure::file("cannot read", path))?;
+    let input = disk::read(path, disk::LONGEST_INPUT).map_err(Failure::disk("cannot run"))?;
     hits.clear();
     let seen = worker.observe(&input, true, hits)?;
     let described = seen.evidence.as_deref().map(|evidence| describe(evidence, symbolizer, worker.modules()));
@@ -221,6 +222,6 @@ impl Growth<'_> {
 /// The campaign that a file lies in: the nearest folder above it with a `campaign.json`.
 fn campaign_of(input: &Path) -> Result<Option<Manifest>, Failure> {
     let input = std::fs::canonicalize(input).map_err(Failure::file("cannot read", input))?;
-    let folder = input.ancestors().skip(1).find(|folder| folder.join("campaign.json").is_file());
+    let folder = input.ancestors().skip(1).find(|folder| folder.join("campaign.json").symlink_metadata().is_ok());
     folder.map_or(Ok(None), Manifest::open)
 }

@@ -41,6 +41,7 @@ use crate::campaign::manifest::Manifest;
 use crate::campaign::names::{self, Origin};
 use crate::campaign::peers::Peers;
 use crate::campaign::stats::Stats;
+use crate::disk;
 use crate::error::Failure;
 use crate::launcher::message::Message;
 use crate::settings::Settings;
@@ -95,8 +96,8 @@ impl Engine {
             manifest.save(&settings.out)?;
         }
         let out = (index == 0).then(|| settings.out.clone());
-        let stats =
-            std::fs::read_to_string(folder.path().join("fuzzer_stats")).map(|t| Stats::read(&t)).unwrap_or_default();
+        let queue: Vec<&str> = left.entries.iter().map(|entry| entry.name.as_str()).collect();
+        let (stats, damage) = Stats::open(folder.path(), &queue);
         write_setup(folder.path(), settings)?;
         let keeper = Keeper::new(settings, index, folder, stats, stop);
 
@@ -110,8 +111,9 @@ impl Engine {
         let executor = WorkerExecutor::new(worker, observer);
         let stage = BatchStage::new(mutator, replacing, making, keeper, budget);
         let manager = SimpleEventManager::new(NopMonitor::new());
-        let notes = left.notes;
+        let notes = left.notes.into_iter().chain(damage).collect();
         let mut engine = Engine { fuzzer, executor, state, manager, stages: (stage, ()), notes, manifest, out };
+        left.last.into_iter().for_each(|last| engine.stages.0.acts.reserve(last));
         engine.take_up(left.entries, &left.modules)?;
         engine.take_up_coverage();
         Ok(engine)
@@ -140,9 +142,8 @@ impl Engine {
         }
         for (name, input) in unrecorded {
             self.stages.0.acts.readopted = Some(name);
-            let len = input.len();
-            self.evaluate(input)?;
-            self.stages.0.acts.record_readopted(len).map_err(broken)?;
+            self.evaluate(input.clone())?;
+            self.stages.0.acts.record_readopted(&input).map_err(broken)?;
             if self.stages.0.acts.must_stop() {
                 break;
             }
@@ -151,10 +152,14 @@ impl Engine {
     }
 
     /// Takes up what earlier findings reached and no entry covers. A snapshot that is missing or
-    /// damaged is made anew at the next save.
+    /// damaged is made anew at the next save; damage is said.
     fn take_up_coverage(&mut self) {
         let acts = &mut self.stages.0.acts;
-        let Ok(snapshot) = Snapshot::load(acts.path().join("coverage.hitmap")) else { return };
+        let snapshot = match Snapshot::load(acts.path().join("coverage.hitmap")) {
+            Ok(snapshot) => snapshot,
+            Err(damage) if damage.is_not_found() => return,
+            Err(damage) => return self.notes.push(format!("{damage}; it is made anew from the queue")),
+        };
         let history = self.fuzzer.feedback().history();
         for module in self.executor.worker().modules() {
             let saved = snapshot.module(module_id(module).key());
@@ -177,10 +182,16 @@ impl Engine {
     /// Runs the seeds that no earlier session ran.
     pub fn take_up_seeds(&mut self, seeds: &[Seed]) -> Result<(), Failure> {
         let path = self.stages.0.acts.path().join("seeds.done");
-        let done = std::fs::read_to_string(&path).unwrap_or_default();
-        let mut done: std::collections::BTreeSet<String> = done.lines().map(String::from).collect();
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path);
-        let mut log = log.map_err(Failure::file("cannot write", &path))?;
+        let mut log = disk::append(&path).map_err(Failure::disk("cannot write"))?;
+        let done = disk::read(&path, disk::LONGEST_TEXT).map_err(Failure::disk("cannot read"))?;
+        let done = String::from_utf8_lossy(&done);
+        let is_hash = |line: &&str| line.len() == 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut done: std::collections::BTreeSet<String> = done.lines().filter(is_hash).map(String::from).collect();
+        let lines = std::fs::metadata(&path).map_or(0, |about| about.len() / 17);
+        if lines != done.len() as u64 || (lines == 0 && self.state.corpus().count() > 0 && !seeds.is_empty()) {
+            let damage = "it is not as it was written; seeds that it does not name are run again";
+            self.stages.0.acts.tell(format!("{}: {damage}", path.display()));
+        }
         *self.state.corpus_mut().current_mut() = None;
         for seed in seeds {
             let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed.input));
@@ -322,7 +333,7 @@ fn write_setup(folder: &Path, settings: &Settings) -> Result<(), Failure> {
     let setup = format!("# command line:\n{}\n", settings.command());
     for (name, text) in [("fuzzer_setup", setup), ("cmdline", format!("{}\n", settings.harness))] {
         let path = folder.join(name);
-        std::fs::write(&path, text).map_err(Failure::file("cannot write", &path))?;
+        disk::replace(&path, text.as_bytes()).map_err(Failure::disk("cannot write"))?;
     }
     Ok(())
 }
@@ -333,7 +344,11 @@ fn told(executor: &mut WorkerExecutor, error: libafl::Error) -> Failure {
 }
 
 fn broken(error: libafl::Error) -> Failure {
-    Failure::internal(error.to_string())
+    match error {
+        // The keeper's: a file that cannot be written is the user's to mend, and the text says how.
+        libafl::Error::OsError(_, message, _) => Failure::usage(message),
+        error => Failure::internal(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -432,7 +447,7 @@ mod tests {
                 (hits.len() as u64, Outcome::Ok, log)
             });
             run(out.path(), worker, Replacing::new(Box::new(|| Ok(Box::new(tracer)))), 5_000, false);
-            let findings = crate::finding::save::all(&out.path().join("findings")).unwrap();
+            let findings = crate::finding::save::all(&out.path().join("findings"), "hitmap").unwrap();
             assert_eq!(findings.len(), 1);
         }
         let [a, b, c] = outs.map(|out| queue(out.path()));
@@ -469,7 +484,7 @@ mod tests {
     fn findings_are_kept_and_fuzzing_goes_on() {
         let out = tempfile::tempdir().unwrap();
         let engine = session(out.path(), vec![64], 300_000, false);
-        let findings = crate::finding::save::all(&out.path().join("findings")).unwrap();
+        let findings = crate::finding::save::all(&out.path().join("findings"), "hitmap").unwrap();
         let kinds: Vec<&str> = findings.iter().map(|f| f.kind.as_str()).collect();
         assert!(kinds.contains(&"signal") && kinds.contains(&"exception"), "{kinds:?}");
         assert!(*engine.state.executions() >= 300_000);
@@ -508,7 +523,7 @@ mod tests {
         };
         let worker = Brittle(MockWorker::new(target, vec![64]));
         run(out.path(), Box::new(worker), Replacing::absent(), 3_000, false);
-        let findings = crate::finding::save::all(&out.path().join("findings")).unwrap();
+        let findings = crate::finding::save::all(&out.path().join("findings"), "hitmap").unwrap();
         assert_eq!(findings.iter().map(|f| f.kind.as_str()).collect::<Vec<_>>(), ["signal"]);
         assert!((8..16).contains(&findings[0].input_len));
     }

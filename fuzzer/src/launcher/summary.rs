@@ -22,7 +22,7 @@ pub fn print(
     interrupted: bool,
 ) -> Result<usize, Failure> {
     let path = settings.out.join("findings");
-    let findings = all(&path).map_err(Failure::file("cannot read", &path))?;
+    let findings = all(&path, &settings.hitmap).map_err(Failure::file("cannot read", &path))?;
     let (hits, total) = (coverage.hits(), coverage.total());
     print::line(format_args!(
         "\n{} after {:.0} s: {} runs in all, {} of {} edges ({:.1} %), {} in the corpus, {}",

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hitmap import _travel
+from hitmap import _native, _travel
 from hitmap._harness import Harness, what_is_wrong
 from hitmap.errors import CampaignError, HarnessError
 
@@ -27,6 +27,9 @@ from hitmap.errors import CampaignError, HarnessError
 INTERRUPTED = 2
 INTERNAL = 3
 USAGE = 4
+
+# The longest file of a finding that is read, in bytes.
+_LONGEST = 64 << 20
 
 # A worker imports the script under this name (see hitmap.worker).
 _WORKER_MODULE = "__mp_main__"
@@ -53,7 +56,7 @@ class Finding:
     @property
     def input(self) -> bytes:
         """The bytes that show the bug."""
-        return (self.path / "input").read_bytes()
+        return _native.read_file(self.path / "input", _LONGEST)
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,11 @@ def findings(out: Path) -> list[Finding]:
     # A name that begins with a dot is a finding that is still being written.
     for path in sorted(out.glob("findings/[!.]*/report.json")):
         try:
-            report = json.loads(path.read_text())
+            report = json.loads(_native.read_file(path, _LONGEST))
+            if not isinstance(report, dict):
+                raise ValueError("it holds no report")
         except (OSError, ValueError) as error:
-            raise CampaignError(f"{path} cannot be read: {error}") from error
+            raise CampaignError(f"{path} cannot be read: {error}; move its folder away") from error
         kind, _, signature = path.parent.name.rpartition("-")
         found.append(
             Finding(
@@ -187,8 +192,20 @@ def _argument(harness: Harness, out: Path) -> str:
     path = out.resolve().with_name(f"{out.resolve().name}.harness.pkl")
     path.parent.mkdir(parents=True, exist_ok=True)
     remedy = "move it to a .py file, or let it make inside what it holds from outside"
-    path.write_bytes(_travel.pickled(harness, harness.name, remedy, HarnessError))
+    _replace(path, _travel.pickled(harness, harness.name, remedy, HarnessError))
     return str(path)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Under a name that nobody else has taken, then renamed: a link that somebody put there is not followed."""
+    making, name = tempfile.mkstemp(prefix=".hitmap-", dir=path.parent)
+    try:
+        with open(making, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _seed_folder(seeds: object, stack: ExitStack) -> Path | None:

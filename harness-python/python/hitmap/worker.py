@@ -37,6 +37,9 @@ NOT_THE_USERS = (str(Path(__file__).parent) + os.sep, "<frozen importlib")
 # Characters of a message that stand in a title.
 LONGEST = 200
 
+# Bytes of a pickled harness, with all that it refers to.
+LONGEST_PICKLE = 1 << 30
+
 # Frames of the report that are still readable: the inner end of a deep recursion says it all.
 INNERMOST = 200
 
@@ -186,8 +189,7 @@ def import_file(path: Path) -> ModuleType:
 
 def unpickle(path: Path) -> Harness:
     """A harness that `hitmap.fuzz` sent because it has no file."""
-    with path.open("rb") as file:
-        found = pickle.load(file)
+    found = pickle.loads(_native.read_file(path, LONGEST_PICKLE))
     if not isinstance(found, Harness):
         raise LoadFailure(LoadFailure.OTHER, f"{path.name} holds a {type(found).__name__}, not a harness")
     return found

@@ -9,6 +9,8 @@ use std::path::Path;
 use addr2line::Loader;
 use addr2line::gimli::DwLang;
 
+use crate::disk;
+
 /// What one address is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
@@ -31,6 +33,8 @@ pub struct Names {
 impl Names {
     /// Opens a library's file; `None` when it cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Option<Names> {
+        // The path may be a target's word for what it has loaded.
+        disk::open(path.as_ref()).ok()?;
         Some(Names { loader: Loader::new(path).ok()?, demangled: RefCell::default() })
     }
 
