@@ -17,6 +17,7 @@ pub mod finding;
 pub mod launcher;
 pub mod print;
 pub mod settings;
+pub mod trust;
 pub mod worker;
 
 pub use launcher::Front;

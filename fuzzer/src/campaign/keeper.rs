@@ -57,6 +57,8 @@ pub struct Keeper {
     pub stats: Stats,
     /// Where the next kept input comes from; back to [`Origin::Mutant`] when it was taken.
     pub origin: Origin,
+    /// The campaign's manifest, which each finding takes along.
+    pub setup: Vec<u8>,
     /// Under what name a queue file without a record is being run again.
     pub readopted: Option<String>,
     entries: HashMap<CorpusId, Known>,
@@ -102,6 +104,7 @@ impl Keeper {
             stats,
             folder,
             origin: Origin::Mutant(None),
+            setup: Vec::new(),
             readopted: None,
             entries: HashMap::new(),
             next_number: 0,
@@ -370,6 +373,7 @@ impl Acts for Keeper {
             Some(&coverage),
             &self.settings.hitmap,
             &self.settings.replay_flags(),
+            &self.setup,
         )
         .map_err(|e| self.lost(&e))?;
         if new {

@@ -10,9 +10,14 @@ use super::unix_time;
 use crate::disk;
 use crate::error::Failure;
 use crate::settings::Settings;
+use crate::trust::{self, Claim};
+use crate::worker::limits::Limits;
 use crate::worker::server::Sanitizer;
 
-const FILE: &str = "campaign.json";
+/// The file in a campaign's folder.
+pub const FILE: &str = "campaign.json";
+/// The same in the folder of a finding, which may be copied to where no campaign is.
+pub const SETUP: &str = "setup.json";
 const FORMAT: u32 = 1;
 
 /// What a campaign is.
@@ -24,6 +29,9 @@ pub struct Manifest {
     pub hitmap: String,
     /// The harness, as `FILE.py` or `FILE.py:NAME`.
     pub harness: String,
+    /// Tells the campaign from others, wherever it is copied to; see [`crate::trust`].
+    #[serde(default)]
+    pub id: String,
     /// Seconds since 1970.
     pub created: u64,
     /// The generator's seed.
@@ -68,6 +76,7 @@ impl Manifest {
             format: FORMAT,
             hitmap: env!("CARGO_PKG_VERSION").into(),
             harness: settings.harness.clone(),
+            id: trust::fresh_id(),
             created: unix_time(),
             seed: settings.seed,
             python: settings.python.clone(),
@@ -79,21 +88,55 @@ impl Manifest {
         }
     }
 
+    /// The manifest of an input that no campaign is known of.
+    pub fn bare() -> Manifest {
+        let limits = Limits::default();
+        Manifest {
+            format: FORMAT,
+            hitmap: env!("CARGO_PKG_VERSION").into(),
+            harness: String::new(),
+            id: String::new(),
+            created: unix_time(),
+            seed: 0,
+            python: String::new(),
+            timeout_ms: limits.timeout.as_millis() as u64,
+            memory_mb: limits.memory_mb,
+            map_edges: hitmap_wire::region::DEFAULT_EDGES,
+            sanitizer: None,
+            modules: Vec::new(),
+        }
+    }
+
     /// Reads the manifest of the campaign in `out`; `None` when there is no campaign yet.
     ///
     /// # Errors
     /// When `out` holds something else, or a manifest that cannot be used.
     pub fn open(out: &Path) -> Result<Option<Manifest>, Failure> {
         let path = out.join(FILE);
-        let text = match disk::read_text(&path, disk::LONGEST_TEXT) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Self::absent(out).map(|()| None),
+        match disk::read(&path, disk::LONGEST_TEXT) {
+            Ok(text) => Self::of_text(&path, &text).map(Some),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Self::absent(out).map(|()| None),
             Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
-                return Err(Failure::usage(format!("{}: not a folder; name another with -o", out.display())));
+                Err(Failure::usage(format!("{}: not a folder; name another with -o", out.display())))
             }
-            Err(e) => return Err(Failure::disk("cannot read")(e)),
-        };
-        let manifest: Manifest = serde_json::from_str(&text).map_err(|e| {
+            Err(e) => Err(Failure::disk("cannot read")(e)),
+        }
+    }
+
+    /// Reads a manifest file, of a campaign or of a finding; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn read(path: &Path) -> Result<Option<Manifest>, Failure> {
+        match disk::read(path, disk::LONGEST_TEXT) {
+            Ok(text) => Self::of_text(path, &text).map(Some),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Failure::disk("cannot read")(e)),
+        }
+    }
+
+    fn of_text(path: &Path, text: &[u8]) -> Result<Manifest, Failure> {
+        let manifest: Manifest = serde_json::from_slice(text).map_err(|e| {
             Failure::usage(format!("{}: not a hitmap campaign ({e}); name another folder with -o", path.display()))
         })?;
         if manifest.format != FORMAT {
@@ -104,7 +147,22 @@ impl Manifest {
                 manifest.format
             )));
         }
-        Ok(Some(manifest))
+        Ok(manifest)
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn to_text(&self) -> Result<Vec<u8>, Failure> {
+        serde_json::to_vec_pretty(self).map_err(|e| Failure::internal(e.to_string()))
+    }
+
+    /// What `hitmap replay` takes to run an input as the campaign does, wherever the input lies.
+    pub fn replay_flags(&self) -> Vec<String> {
+        let mut flags = vec!["-t".into(), self.timeout_ms.to_string(), "-m".into(), self.memory_mb.to_string()];
+        flags.extend(self.sanitizer.map(|sanitizer| format!("--{}", sanitizer.name())));
+        flags
     }
 
     fn absent(out: &Path) -> Result<(), Failure> {
@@ -166,10 +224,19 @@ impl Manifest {
 
     /// Takes over the limits of this session, so that its findings are replayed under them.
     pub fn take_limits(&mut self, settings: &Settings) {
+        // Campaigns of earlier versions have none.
+        if self.id.is_empty() {
+            self.id = trust::fresh_id();
+        }
         self.python = settings.python.clone();
         self.timeout_ms = settings.timeout_ms;
         self.memory_mb = settings.memory_mb;
         self.map_edges = self.map_edges.max(settings.map_edges);
+    }
+
+    /// What the campaign would have run.
+    pub fn claim(&self) -> Claim {
+        Claim { id: self.id.clone(), harness: self.harness.clone(), python: self.python.clone() }
     }
 
     /// Adds libraries that are new; says whether any was.
@@ -190,7 +257,7 @@ impl Manifest {
     pub fn save(&self, out: &Path) -> Result<(), Failure> {
         let refuse = |e| Failure::usage(format!("cannot write to {}: {e}; name another folder with -o", out.display()));
         std::fs::create_dir_all(out).map_err(refuse)?;
-        let text = serde_json::to_vec_pretty(self).map_err(|e| Failure::internal(e.to_string()))?;
+        let text = self.to_text()?;
         let refuse = |e| Failure::usage(format!("cannot write to {}: {e}; name another folder with -o", out.display()));
         disk::replace(&out.join(FILE), &text).map_err(refuse)
     }

