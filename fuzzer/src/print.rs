@@ -26,9 +26,42 @@ pub fn line(text: impl Display) -> Result<(), Failure> {
     }
 }
 
-/// Writes `text` and a line's end to standard error, if that can be written.
+/// Writes `text` and a line's end to standard error, if that can be written. On a terminal, lines break
+/// between words.
 pub fn remark(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{}", plain(&text.to_string()));
+    let text = text.to_string();
+    let _ = writeln!(io::stderr(), "{}", broken(&plain(&text), width()));
+}
+
+/// Columns of the terminal on standard error; `None` when there is none.
+pub fn width() -> Option<usize> {
+    let terminal = console::Term::stderr();
+    terminal.features().is_attended().then(|| terminal.size_checked().map_or(80, |(_, columns)| columns.into()))
+}
+
+/// Text with lines of `width` columns at the most, broken between words. Lines that are indented, such as
+/// those of a traceback, stay; so does a word that is too long, such as a path.
+pub fn broken(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.starts_with(char::is_whitespace) || console::measure_text_width(line) <= width {
+            lines.push(line.to_owned());
+            continue;
+        }
+        let mut words = line.split(' ');
+        let mut filled = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            if console::measure_text_width(&filled) + 1 + console::measure_text_width(word) > width {
+                lines.push(std::mem::replace(&mut filled, format!("  {word}")));
+            } else {
+                filled.push(' ');
+                filled.push_str(word);
+            }
+        }
+        lines.push(filled);
+    }
+    lines.join("\n")
 }
 
 /// Text without what steers a terminal: control characters but line ends and tabs, and those that turn the
@@ -55,6 +88,14 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_break_between_words() {
+        let text = "hitmap: /a/very/long/path/to/a.py: no such file; name a Python file\n    indented lines stay as they are\nshort";
+        let shown = "hitmap:\n  /a/very/long/path/to/a.py:\n  no such file; name a\n  Python file\n    indented lines stay as they are\nshort";
+        assert_eq!(broken(text, Some(24)), shown);
+        assert_eq!(broken(text, None), text);
+    }
 
     #[test]
     fn nothing_steers_the_terminal() {

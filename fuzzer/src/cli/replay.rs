@@ -13,6 +13,7 @@ use hitmap_observers::observer::Hit;
 use super::fuzz::harness_parser;
 use super::inputs::{Input, Inputs, Order};
 use super::origin::{Builds, Chosen, Origin};
+use super::units::{mebibytes, millis};
 use super::worker::WorkerTyped;
 use crate::disk;
 use crate::error::{Failure, exit};
@@ -51,10 +52,10 @@ pub struct Typed {
     #[arg(long)]
     trust: bool,
     /// Time limit of one input, in milliseconds
-    #[arg(short = 't', long = "timeout", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 't', long = "timeout", value_name = "MS", value_parser = millis)]
     timeout_ms: Option<u64>,
     /// Memory limit of one input, in MiB above what the harness has after import; 0 for none
-    #[arg(short = 'm', long = "memory", value_name = "MB", value_parser = clap::value_parser!(u64).range(0..=1 << 24))]
+    #[arg(short = 'm', long = "memory", value_name = "MB", value_parser = mebibytes)]
     memory_mb: Option<u64>,
     /// Run the oldest file first, instead of as named
     #[arg(long, value_name = "TIME")]

@@ -8,6 +8,7 @@ by cloudpickle.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -95,7 +96,7 @@ def fuzz(
         seeds: a folder of initial inputs, or the inputs themselves.
         out: the campaign's folder; one that is there already is resumed.
         workers: processes, one a core; 1 by default.
-        max_time: seconds.
+        max_time: seconds; no limit by default, nor with ``math.inf``.
         max_execs: executions, over all workers.
         seed: of the random generator: with one worker and ``max_execs``, two runs make the same corpus.
         dictionary: a file of tokens, one ``name="value"`` a line, as AFL has them.
@@ -113,6 +114,8 @@ def fuzz(
             "hitmap.fuzz() was called while a worker imported this file; put the call under "
             '`if __name__ == "__main__":`, because workers import the file anew'
         )
+    if max_time == math.inf:
+        max_time = None
     if not isinstance(harness, Harness):
         harness = Harness(harness)
     if wrong := what_is_wrong(harness):

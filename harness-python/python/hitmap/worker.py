@@ -148,10 +148,17 @@ def load(argument: str) -> Harness:
 
 
 def split(argument: str) -> tuple[Path, str | None]:
-    """``FILE`` and ``NAME`` of an argument; a colon in a folder's name is no separator.
+    """``FILE`` and ``NAME`` of an argument; a colon in the name of a file or a folder is no separator.
 
     ``FILE.py::Class::test``, as pytest has it, is ``FILE.py:Class.test``.
     """
+    if Path(argument).is_file():
+        return Path(argument), None
+    for at in (at for at in reversed(range(len(argument))) if argument[at] == ":"):
+        name = argument[at:].lstrip(":").replace("::", ".")
+        if Path(argument[:at]).is_file() and all(map(str.isidentifier, name.split("."))):
+            return Path(argument[:at]), name
+    # Nothing is there; the message names the file that was meant.
     if "::" in argument:
         argument, _, rest = argument.partition("::")
         argument += ":" + rest.replace("::", ".")
