@@ -44,11 +44,11 @@ $(VENV)/ready: requirements.txt | system
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# The wheel: the runtime beside the Python package, built once for both.
+# The wheel: runtime and witness beside the Python package, built once for both.
 $(VENV)/hitmap: $(VENV)/ready $(RUST) $(FACE)
 	@touch $@.begun
-	cargo build --release --locked -p hitmap-runtime
-	cp target/release/libhitmap_rt.so runtime/include/hitmap.h $(RT)/
+	cargo build --release --locked -p hitmap-runtime -p hitmap-witness
+	cp target/release/libhitmap_rt.so target/release/libhitmap_witness.so runtime/include/hitmap.h $(RT)/
 	rm -rf target/wheels
 	$(BIN)/maturin build --quiet --release --locked -m harness-python/Cargo.toml -i $(BIN)/python -o target/wheels
 	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/wheels/*.whl
@@ -81,7 +81,13 @@ afl:
 	@command -v afl-fuzz >/dev/null || { echo "installing afl++"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends afl++ >/dev/null; }
 
-test-python: $(VENV)/hitmap afl
+# Boost.Python of Debian, for Debian's Python. Under another the tests that want it say so and are skipped.
+.PHONY: boost
+boost:
+	@test -e /usr/include/boost/python.hpp || { echo "installing libboost-python-dev"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libboost-python-dev >/dev/null; }
+
+test-python: $(VENV)/hitmap afl boost
 	$(BIN)/python -m pytest -q harness-python/tests tests benches --ignore $(PACKAGES)
 
 # Real packages from the index: minutes of compilation, and so no part of `make test`.

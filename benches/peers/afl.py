@@ -15,7 +15,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from peers.builder import HOME, Unavailable, called, environment
+from peers.builder import HOME, RECORD, Unavailable, called, environment
 from peers.peer import DRIVERS, Command, Peer, executions
 from targets import Target
 
@@ -42,7 +42,9 @@ class PythonAfl(Peer):
         return f"python-afl {VERSION}, AFL++ {afl_version()}"
 
     def compilers(self, target: Target) -> dict[str, str]:
-        return {"CC": "afl-clang-fast", "CXX": "afl-clang-fast++", "AFL_QUIET": "1"}
+        # It would unroll loops, which nobody else does.
+        tools = {"CC": f"afl-clang-fast {RECORD}", "CXX": f"afl-clang-fast++ {RECORD}"}
+        return {**tools, "AFL_QUIET": "1", "AFL_DONT_OPTIMIZE": "1"}
 
     def command(self, target: Target, seed: int, folder: Path) -> Command:
         [extension] = self.built(target).glob("*.so")

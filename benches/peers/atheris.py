@@ -12,7 +12,7 @@ import re
 import signal
 from pathlib import Path
 
-from peers.builder import CLANG, CLANGXX, HOME, environment
+from peers.builder import CLANG, CLANGXX, HOME, RECORD, environment
 from peers.peer import DRIVERS, Command, Peer
 from targets import Target
 
@@ -36,8 +36,8 @@ class Atheris(Peer):
         return f"Atheris {VERSION}, UBSan preload"
 
     def compilers(self, target: Target) -> dict[str, str]:
-        coverage = "-fsanitize=fuzzer-no-link"
-        return {"CC": CLANG, "CXX": CLANGXX, "CFLAGS": coverage, "CXXFLAGS": coverage}
+        options = f"{RECORD} -fsanitize=fuzzer-no-link"
+        return {"CC": f"{CLANG} {options}", "CXX": f"{CLANGXX} {options}"}
 
     def command(self, target: Target, seed: int, folder: Path) -> Command:
         # libFuzzer writes what it keeps into the first folder, and only reads the second.

@@ -22,6 +22,8 @@ HOME = ROOT / "target" / "bench"
 CLANG = "clang-19"
 # Python's own setting for C++ is the C compiler's name with this ending.
 CLANGXX = CLANG.replace("clang", "clang++")
+# Has clang write its command lines into what it makes, for `optimised` to read.
+RECORD = "-frecord-command-line"
 
 
 class Unavailable(Exception):
@@ -35,7 +37,10 @@ class Builder(ABC):
 
     @abstractmethod
     def compilers(self, target: Target) -> dict[str, str]:
-        """`CC`, `CXX` and flags that compile with this coverage."""
+        """`CC` and `CXX` with the options that compile with this coverage and record the command line.
+
+        No `CFLAGS`: setuptools, since version 84, drops Python's own for them, and with these `-O3`.
+        """
 
     @property
     def variant(self) -> str:
@@ -51,7 +56,7 @@ class Builder(ABC):
         built = self.built(target)
         stamp = built / ".done"
         source = target.folder / f"{target.name}.cpp"
-        made_of = target.package or source.read_text()
+        made_of = json.dumps([self.compilers(target), target.package or source.read_text()])
         if stamp.exists() and stamp.read_text() == made_of and not self.is_newer_than(stamp):
             return
         shutil.rmtree(built, ignore_errors=True)
@@ -62,6 +67,10 @@ class Builder(ABC):
             self.build_file(target, source, built)
         stamp.write_text(made_of)
 
+    def libraries(self, target: Target) -> list[Path]:
+        """What was built of the target."""
+        return sorted(self.built(target).rglob("*.so"))
+
     def is_newer_than(self, stamp: Path) -> bool:
         """Whether the peer was changed since, so that targets must be built again."""
         return False
@@ -70,8 +79,8 @@ class Builder(ABC):
         tools = self.compilers(target)
         module = built / f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}"
         includes = [f"-I{sysconfig.get_path('include')}", f"-I{pybind11.get_include()}"]
-        flags = ["-O3", "-DNDEBUG", "-g", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden"]
-        command = [*shlex.split(tools["CXX"]), *shlex.split(tools.get("CXXFLAGS", "")), *flags, *includes, *more]
+        flags = [RECORD, "-O3", "-DNDEBUG", "-g", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden"]
+        command = [*shlex.split(tools["CXX"]), *flags, *includes, *more]
         called([*command, source, "-o", module], os.environ)
 
     def build_package(self, target: Target, built: Path) -> None:
@@ -79,10 +88,24 @@ class Builder(ABC):
         # setuptools links with these, and would take Python's own compiler otherwise.
         linkers = {"LDSHARED": f"{tools['CC']} -shared", "LDCXXSHARED": f"{tools['CXX']} -shared"}
         pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir"]
-        environment = {**os.environ, **tools, **linkers}
+        environment = {**plain(), **tools, **linkers}
         # From source the package alone: what it needs has no use for coverage, and some does not load with it.
         name = str(target.package).partition("==")[0]
         called([*pip, "--no-binary", name, "--target", built, str(target.package)], environment)
+
+
+def plain() -> dict[str, str]:
+    """This shell's environment without flags for compilers, which would optimise some targets and not others."""
+    return {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")}
+
+
+def recording(folder: Path) -> Path:
+    """A script in `folder` that is `CLANG` and records, for builds that ask for a compiler by its path alone."""
+    script = folder / CLANG
+    folder.mkdir(parents=True, exist_ok=True)
+    script.write_text(f'#!/bin/sh\nexec {CLANG} {RECORD} "$@"\n')
+    script.chmod(0o755)
+    return script
 
 
 def environment(folder: Path, stamp: Path, *requirements: str) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from peers.builder import HOME, ROOT, Unavailable, called
+from peers.builder import HOME, ROOT, Unavailable, called, plain, recording
 from peers.peer import Command, Peer, executions
 from targets import Target
 
@@ -52,7 +52,14 @@ class Hitmap(Peer):
         return {"CC": str(self.bin(target) / "hitmap-clang"), "CXX": str(self.bin(target) / "hitmap-clang++")}
 
     def build_package(self, target: Target, built: Path) -> None:
-        called([self.bin(target) / "hitmap", "build", *target.hitmap_build, str(target.package)], os.environ)
+        compiler = {"CC": str(recording(HOME / "recording"))}
+        called([self.bin(target) / "hitmap", "build", *target.hitmap_build, str(target.package)], {**plain(), **compiler})
+
+    def libraries(self, target: Target) -> list[Path]:
+        """The ordinary build and those beside it; not hitmap's own."""
+        folder = self.bin(target).parent
+        found = {*folder.glob("lib/python3*/site-packages/**/*.so"), *folder.glob(".hitmap/**/*.so")} if target.package else set()
+        return sorted({path for path in found if "hitmap" not in path.parent.parts[len(folder.parts):]} | {*super().libraries(target)})
 
     def build_file(self, target: Target, source: Path, built: Path) -> None:
         """Twice, as `hitmap build` does it, unless a target wants something else."""

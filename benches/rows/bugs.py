@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from peers.optimised import refuse_differences
 from peers.peer import Peer
 from rows.row import Row
 from targets import Target
@@ -28,6 +29,7 @@ class Bug(Row):
     def prepare(self) -> None:
         for peer in self.peers:
             peer.build(self.target)
+        refuse_differences(self.name, {peer.name: peer.libraries(self.target) for peer in self.peers})
 
     def once(self, peer: Peer, seconds: float, seed: int, folder: Path) -> float:
         def found() -> bool:

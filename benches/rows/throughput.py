@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from peers.optimised import refuse_differences
 from peers.peer import Peer
 from rows.row import Row
 from targets import Target
@@ -20,6 +21,7 @@ class Throughput(Row):
     def prepare(self) -> None:
         for peer in self.peers:
             peer.build(self.target)
+        refuse_differences(self.name, {peer.name: peer.libraries(self.target) for peer in self.peers})
 
     def once(self, peer: Peer, seconds: float, seed: int, folder: Path) -> float:
         run = peer.fuzz(self.target, seed, folder, lambda cpu: cpu >= seconds, 10 * seconds + 60)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from peers.builder import CLANG, CLANGXX, HOME, Builder, Unavailable, called
+from peers.builder import CLANG, CLANGXX, HOME, RECORD, Builder, Unavailable, called
 from targets import Target
 
 HERE = Path(__file__).resolve().parent
@@ -24,7 +24,7 @@ class Yardstick(Builder):
 
     def compilers(self, target: Target) -> dict[str, str]:
         # cmarkgfm compiles in a child that keeps CFLAGS only, so the flags travel with the compiler.
-        return {"CC": f"{CLANG} {COVERAGE}", "CXX": f"{CLANGXX} {COVERAGE}"}
+        return {"CC": f"{CLANG} {RECORD} {COVERAGE}", "CXX": f"{CLANGXX} {RECORD} {COVERAGE}"}
 
     def build(self, target: Target) -> None:
         LIBRARY.parent.mkdir(parents=True, exist_ok=True)

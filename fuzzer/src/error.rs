@@ -87,7 +87,9 @@ fn is_memory_limited() -> bool {
 impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Failure {
         match error {
-            WorkerError::Harness(_) | WorkerError::MapFull { .. } => Failure::usage(error.to_string()),
+            WorkerError::Harness(_) | WorkerError::MapFull { .. } | WorkerError::OtherBuild(_) => {
+                Failure::usage(error.to_string())
+            }
             WorkerError::Broken(_) if is_memory_limited() => Failure::usage(format!(
                 "{}; the limit of memory (ulimit -v) may be too low for it, so raise that",
                 error.to_string().trim_end_matches([':', ' '])

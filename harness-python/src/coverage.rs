@@ -4,10 +4,11 @@
 //! Edges are numbered densely, module after module. A map is one class byte an edge.
 
 use std::ffi::c_int;
+use std::sync::{Mutex, PoisonError};
 
 use hitmap_observers::snapshot::ModuleId;
 use hitmap_wire::identity::Identity;
-use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyMemoryError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -80,6 +81,11 @@ impl Module {
         self.id.clone()
     }
 
+    /// The dense number after its last edge.
+    fn end(&self) -> u64 {
+        self.first.saturating_add(u64::from(self.edges))
+    }
+
     /// A library as a snapshot keeps it.
     pub fn kept(id: &ModuleId, first: u64, hits: u32) -> Module {
         Module { edges: id.edges, id: id.clone(), first, hits, refused: false }
@@ -95,6 +101,7 @@ impl Module {
             edges: record.edges,
             name: path.rsplit('/').next().unwrap_or(&path).to_owned(),
             path,
+            below: String::new(),
         };
         let refused = record.refused != 0;
         Module { id, first: record.first, hits: record.hits, refused, edges: record.edges }
@@ -185,6 +192,32 @@ pub fn modules() -> PyResult<Vec<Module>> {
         // SAFETY: the record is plain data, and all zero is a value of it.
         records.resize(count, unsafe { std::mem::zeroed() });
     }
+}
+
+/// Where an edge is in the source, by its dense number. Raises `IndexError` when there is no such
+/// edge, and otherwise what `Module.where` does.
+#[pyfunction]
+pub fn place(edge: &Bound<'_, PyAny>) -> PyResult<Place> {
+    // A library keeps its numbers for the life of the process, so the list, which takes a look at
+    // every edge to count the hits, is made only when a number is not in it.
+    static KNOWN: Mutex<Vec<Module>> = Mutex::new(Vec::new());
+    let number = edge.extract::<u64>();
+    if let Err(error) = &number
+        && !error.is_instance_of::<PyOverflowError>(edge.py())
+    {
+        return Err(PyTypeError::new_err("an edge is a whole number"));
+    }
+    if let Ok(number) = number {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |module: &Module| !module.refused && (module.first..module.end()).contains(&number);
+        if !known.iter().any(holds) {
+            *known = modules()?;
+        }
+        if let Some(module) = known.iter().find(|module| holds(module)) {
+            return places::place(&module.id, (number - module.first) as u32);
+        }
+    }
+    Err(PyIndexError::new_err(format!("edges go from 0 to {}, there is no edge {edge}", total()?.max(1) - 1)))
 }
 
 fn checked(code: c_int) -> PyResult<()> {

@@ -46,7 +46,7 @@ impl History {
             places.push(known.iter().position(|known| known.id.key() == module.id().key()));
         }
         if places.contains(&None) {
-            refuse_conflicts(&Map::new(empty(&known), Meta::default()).map_err(bad)?, coverage.map())?;
+            refuse_conflicts(&Map::new(empty(&known), Meta::default()), coverage.map())?;
         }
         let mut news = Vec::new();
         for (module, place) in coverage.map().modules().iter().zip(places) {
@@ -57,7 +57,7 @@ impl History {
             let new = known[place].update(module.hits());
             news.push(ModuleMap::new(module.id().clone(), Hits::new(new).map_err(bad)?).map_err(bad)?);
         }
-        Map::new(news, coverage.map().meta.clone()).map(Snapshot::from).map_err(bad)
+        Ok(Map::new(news, coverage.map().meta.clone()).into())
     }
 
     /// Everything that is known.
@@ -69,7 +69,7 @@ impl History {
             ModuleMap::new(known.id.clone(), hits)
         });
         let maps = maps.collect::<Result<Vec<_>, _>>().map_err(bad)?;
-        Map::new(maps, crate::snapshot::meta_of_now()).map(Snapshot::from).map_err(bad)
+        Ok(Map::new(maps, crate::snapshot::meta_of_now()).into())
     }
 
     /// Edges that are known to be hit.

@@ -36,7 +36,7 @@ mod _native {
     #[pymodule_export]
     use crate::cli::cli;
     #[pymodule_export]
-    use crate::coverage::{Module, copy, hits, merge, modules, pop, push, reset, restore, total};
+    use crate::coverage::{Module, copy, hits, merge, modules, place, pop, push, reset, restore, total};
     #[pymodule_export]
     use crate::disk::read_file;
     #[pymodule_export]
@@ -52,12 +52,15 @@ mod _native {
     #[pymodule_export]
     use crate::snapshot::{Snapshot, venn};
     #[pymodule_export]
+    use crate::worker::crash::witness::has_witness;
+    #[pymodule_export]
     use crate::worker::sanitizer::has_sanitizer;
     #[pymodule_export]
-    use crate::worker::{serve, serve_afl};
+    use crate::worker::{serve, serve_afl, take_sample};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("SAMPLE_SIGNAL", hitmap_wire::control::sample_signal())?;
         module.add("STACK_SIGNAL", crate::worker::sanitizer::stack_signal())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

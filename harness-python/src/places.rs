@@ -18,7 +18,8 @@ use pyo3::prelude::*;
 pub struct Place {
     /// The library's file.
     pub path: String,
-    /// The source file, as the compiler was given it; empty when it is not known.
+    /// The source file; of a package that `hitmap build` made, its path within the package. Empty
+    /// when it is not known.
     pub file: String,
     /// The line, from 1 on; 0 when it is not known.
     pub line: u32,

@@ -3,9 +3,9 @@
 //! Owns no rule of its own: `hitmap_observers::snapshot` has them. What is added here is that two
 //! builds of one library are refused, because a sum over both would say nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hitmap_observers::snapshot::{FileError, Hit, Hits, Meta, ModuleId, ModuleMap, Problem, Snapshot as Map, venn_by};
@@ -25,9 +25,11 @@ pub struct Snapshot {
 
 #[pymethods]
 impl Snapshot {
-    /// A snapshot of dense classes: `classes` has a byte for each edge of `modules`.
+    /// A snapshot of dense classes: `classes` has a byte for each edge of `modules`. Copies of one library are
+    /// one library there, with what any of them hit.
     #[staticmethod]
-    fn of(modules: Vec<PyRef<'_, Module>>, classes: &[u8]) -> PyResult<Snapshot> {
+    fn of(py: Python<'_>, modules: Vec<PyRef<'_, Module>>, classes: &[u8]) -> PyResult<Snapshot> {
+        let roots = import_roots(py);
         let counted = modules.iter().filter(|module| !module.refused);
         let maps = counted.map(|module| {
             // A library that was loaded after the copy was made has no bytes in it.
@@ -35,28 +37,33 @@ impl Snapshot {
             let own = &classes[first..(first + module.edges as usize).min(classes.len())];
             let hits = (0..).zip(own).filter(|(_, class)| **class != 0);
             let hits = Hits::new(hits.map(|(edge, class)| Hit { edge, class: *class }).collect())?;
-            ModuleMap::new(module.id(), hits)
+            ModuleMap::new(module.id().imported_from(&roots), hits)
         });
         let maps = maps.collect::<Result<Vec<_>, _>>().map_err(bad)?;
-        Ok(Snapshot { map: Map::new(maps, meta_of_now()).map_err(bad)? })
+        Ok(Snapshot { map: Map::new(maps, meta_of_now()) })
     }
 
-    /// Dense classes for a process that has `modules`.
+    /// Dense classes for a process that has `modules`. Where it has several copies of a library, the one that the
+    /// snapshot was made of gets the hits, else the first.
     fn classes<'py>(&self, py: Python<'py>, modules: Vec<PyRef<'_, Module>>) -> PyResult<Bound<'py, PyBytes>> {
         let here: Vec<_> = modules.iter().filter(|module| !module.refused).map(|m| (m.first, m.id())).collect();
         let end = here.iter().map(|(first, id)| first + u64::from(id.edges)).max().unwrap_or(0);
         let mut classes = vec![0u8; end as usize];
         for module in self.map.modules().iter().filter(|module| !module.hits().is_empty()) {
-            let Some((first, _)) = here.iter().find(|(_, id)| id.key() == module.id().key()) else {
-                let wanted = module.id();
-                let other = here.iter().find(|(_, id)| id.name == wanted.name);
+            let wanted = module.id();
+            let copies = || here.iter().filter(|(_, id)| id.key() == wanted.key());
+            let Some((first, _)) = copies().find(|(_, id)| id.path == wanted.path).or_else(|| copies().next()) else {
+                let roots = import_roots(py);
+                let other = here.iter().find(|(_, id)| id.clone().imported_from(&roots).is_same_library(wanted));
                 return Err(PyValueError::new_err(match other {
                     Some((_, id)) => format!(
                         "{} is build {} in the snapshot and build {} in this process, and their edges do not \
                          correspond; take a snapshot of the build that is used",
-                        wanted.name, wanted.identity, id.identity
+                        wanted.label(),
+                        wanted.identity,
+                        id.identity
                     ),
-                    None => format!("{} is not loaded in this process; import it before restoring", wanted.name),
+                    None => format!("{} is not loaded in this process; import it before restoring", wanted.label()),
                 }));
             };
             for hit in module.hits().iter() {
@@ -218,7 +225,7 @@ impl Snapshot {
         let (hit, rest) = self.hit_modules();
         let mut text = format!("<snapshot of {} of {} edges", self.map.hits(), self.map.total());
         for (at, module) in hit.iter().take(SHOWN).enumerate() {
-            let (name, hits, edges) = (&module.id().name, module.hits().len(), module.id().edges);
+            let (name, hits, edges) = (module.id().label(), module.hits().len(), module.id().edges);
             text += &format!("{} {name} {hits}/{edges}", if at == 0 { ":" } else { "," });
         }
         match hit.len().saturating_sub(SHOWN) + rest {
@@ -236,7 +243,7 @@ impl Snapshot {
             let percent = 100.0 * hits as f64 / f64::from(id.edges.max(1));
             rows += &format!(
                 "<tr><td>{}</td><td>{hits}</td><td>{}</td><td>{percent:.1} %</td><td><code>{}</code></td></tr>",
-                escaped(&id.name),
+                escaped(id.label()),
                 id.edges,
                 id.identity
             );
@@ -273,8 +280,8 @@ impl From<Map> for Snapshot {
 }
 
 /// How many edges lie in which of up to three snapshots: element `0b101` counts those that only the
-/// first and the third have. By `"module"` or `"function"`, a dict of such lists, by the library's name,
-/// or by that and the function's; a function that has no name, or whose library is not there any more,
+/// first and the third have. By `"module"` or `"function"`, a dict of such lists, by the library's name (with
+/// its package where several libraries have one name), or by that and the function's; a function that has no name, or whose library is not there any more,
 /// counts as `""`. Raises `ValueError` for another number of snapshots, another `by`, and for two builds
 /// of one library.
 #[pyfunction]
@@ -287,15 +294,16 @@ pub fn venn(py: Python<'_>, snapshots: Vec<PyRef<'_, Snapshot>>, by: &str) -> Py
     for (at, map) in maps.iter().enumerate() {
         maps[..at].iter().try_for_each(|before| refuse_conflicts(before, map))?;
     }
+    let names = names(&maps);
     let function = |id: &ModuleId, edge: u32| {
         let place = crate::places::place(id, edge);
-        Some((id.name.clone(), place.map_or_else(|_| String::new(), |place| place.function)))
+        Some((names(id), place.map_or_else(|_| String::new(), |place| place.function)))
     };
     let counts = |zones: &[u64; 8]| zones[..1 << maps.len()].to_vec();
     match by {
         "edge" => counts(&hitmap_observers::snapshot::venn(&maps)).into_py_any(py),
         "module" => {
-            let modules = venn_by(&maps, |id, _| Some(id.name.clone()));
+            let modules = venn_by(&maps, |id, _| Some(names(id)));
             modules.iter().map(|(name, zones)| (name, counts(zones))).collect::<BTreeMap<_, _>>().into_py_any(py)
         }
         "function" => {
@@ -304,6 +312,30 @@ pub fn venn(py: Python<'_>, snapshots: Vec<PyRef<'_, Snapshot>>, by: &str) -> Py
         }
         other => Err(PyValueError::new_err(format!("by is \"edge\", \"module\" or \"function\", not \"{other}\""))),
     }
+}
+
+/// What libraries are called: by their file's name, or with their package where several have that name.
+fn names(maps: &[&Map]) -> impl Fn(&ModuleId) -> String {
+    let mut libraries: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for module in maps.iter().flat_map(|map| map.modules()) {
+        libraries.entry(module.id().name.clone()).or_default().insert(module.id().library());
+    }
+    move |id| match libraries.get(&id.name) {
+        Some(several) if several.len() > 1 => id.label().to_owned(),
+        _ => id.name.clone(),
+    }
+}
+
+/// The folders that this process imports from: `sys.path`. What stands there and is no path is left out.
+pub fn import_roots(py: Python<'_>) -> Vec<PathBuf> {
+    let path = py.import("sys").and_then(|sys| sys.getattr("path"));
+    let entries = path.and_then(|path| path.try_iter()?.collect::<PyResult<Vec<_>>>()).unwrap_or_default();
+    let folder = |entry: Bound<'_, PyAny>| {
+        let entry = entry.extract::<PathBuf>().ok()?;
+        // An empty one is the current folder.
+        std::path::absolute(if entry.as_os_str().is_empty() { Path::new(".") } else { &entry }).ok()
+    };
+    entries.into_iter().filter_map(folder).collect()
 }
 
 fn escaped(text: &str) -> String {

@@ -5,8 +5,10 @@ The layouts are those of the crate hitmap-wire, written down once more on purpos
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import fcntl
+import functools
 import mmap
 import os
 import select
@@ -15,23 +17,38 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = 4096
-SLOTS, OBJECTS, REPORT, FRAMES = 4096, 512, 256 << 10, 128
+SLOTS, OBJECTS, PATHS, RECORDS, SAMPLES = 4096, 512, 1 << 20, 1 << 20, 16
+FRAMES, OUTER, TYPE, TEXT = 128, 64, 256, 1024
+NO_FRAME = 0xFFFF_FFFF
+# Four numbers, then the frames.
+STACK = 16 + 8 * FRAMES + 8 * OUTER
+OBJECT = 72
+# Ten numbers, the stack, the thrown type, the text.
+DEATH, SAMPLE = 40 + STACK + TYPE + TEXT, 8 + STACK
 SLOTS_AT = PAGE
 OBJECTS_AT = SLOTS_AT + SLOTS * 32
-REPORT_AT = OBJECTS_AT + OBJECTS * 512
-ARENA_AT = REPORT_AT + REPORT
+PATHS_AT = OBJECTS_AT + OBJECTS * OBJECT
+DEATH_AT = PATHS_AT + PATHS
+SAMPLES_AT = DEATH_AT + DEATH
+RECORDS_AT = SAMPLES_AT + SAMPLES * SAMPLE
+ARENA_AT = RECORDS_AT + RECORDS
 ARENA = 1 << 20
-# The crash note is 24 bytes and its frames; `enough` has four bytes and four of padding.
-TIMES_AT = 48 + 24 + 8 * FRAMES + 8
-RECORDS_AT, RECORD = PAGE, 1024
+# `enough` has four bytes and four of padding.
+TIMES_AT = 48 + 8
+MODULES_AT, MODULE = PAGE, 1024
 
 RUN, OBSERVE, MUTATE, TIME = 1, 2, 3, 4
 FORK, KILL, READY, FAILED, FORKED, EXITED = 1, 2, 16, 17, 18, 19
 OK, REJECTED, EXCEPTION, EXIT, OUT_OF_MEMORY = 1, 2, 3, 5, 7
+SIGNALLED, REPORTED, TERMINATED, EXITED_BY_CALL = 1, 2, 3, 4
+STACK_ENDED, FROM_OUTSIDE, BAD_ALLOC = 1, 2, 4
+TEXT_RECORD, RAISED, THROWN, THROWN_TYPE, PYTHON = 1, 2, 3, 4, 5
+ANYWHERE, BETWEEN_BYTECODES = 1, 2
 COUNTERS, FLAGS, GUARDS = 1, 2, 4
 TOKEN = 0x1234
 
@@ -51,17 +68,49 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Crash:
+class Stack:
+    """Return addresses, innermost first; `outer` are the outermost ones of a stack that is deeper."""
+
+    frames: list[int]
+    outer: list[int]
+    interrupted: int | None
+    depth: int
+
+
+@dataclass(frozen=True)
+class Death:
+    how: int
     signal: int
     code: int
+    flags: int
     address: int
-    frames: list[int]
+    sender: int
+    thread: int
+    thrown: str
+    text: str
+    stack: Stack
+
+
+@dataclass(frozen=True)
+class Record:
+    slot: int
+    kind: int
+    bytes: bytes
+
+    @property
+    def text(self) -> str:
+        return self.bytes.decode()
+
+    @property
+    def addresses(self) -> list[int]:
+        return [word for (word,) in struct.iter_unpack("<Q", self.bytes)]
 
 
 @dataclass(frozen=True)
 class Loaded:
     start: int
     end: int
+    bias: int
     path: str
 
 
@@ -94,7 +143,7 @@ class Engine:
 
     def __init__(self, harness: str | Path, *, edges: int = 8192, memory_mb: int = 0, environment=None, cwd=None, variant=None):
         self.capacity = (edges + PAGE - 1) // PAGE * PAGE + PAGE
-        self.counters_at = PAGE + 1024 * RECORD
+        self.counters_at = PAGE + 1024 * MODULE
         self.flags_at = self.counters_at + self.capacity + PAGE // 2
         # Flags, the other half page, journal, comparison log.
         end = self.flags_at + self.capacity + PAGE // 2 + 4 * self.capacity + 64 + 4096 + 80 * 16384
@@ -109,7 +158,7 @@ class Engine:
             mmap.mmap(self.fds[name], os.fstat(self.fds[name]).st_size) for name in ("region", "history", "batch")
         )
         struct.pack_into("<8sIIQIII", self.region, 0, b"hitmap\0R", 3, self.capacity, TOKEN, 1, 0, PAGE)
-        struct.pack_into("<8sII", self.batch, 0, b"hitmap\0B", 1, ARENA)
+        struct.pack_into("<8sII", self.batch, 0, b"hitmap\0B", 2, ARENA)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(PATIENCE)
         self.fds |= {"control": theirs.detach(), "wake": os.eventfd(0), "done": os.eventfd(0)}
@@ -192,6 +241,9 @@ class Engine:
     def wake(self) -> None:
         """Wakes the child and waits until it is through; raises `Died` when it ended."""
         os.eventfd_write(self.fds["wake"], 1)
+        self.wait()
+
+    def wait(self) -> None:
         ready, _, _ = select.select([self.fds["done"], self.control], [], [], PATIENCE)
         assert ready, f"the child hangs at {self.cur}: {self.log()}"
         if self.fds["done"] in ready:
@@ -217,33 +269,65 @@ class Engine:
 
     def clear_notes(self) -> None:
         struct.pack_into("<I", self.batch, 28, 0)
-        struct.pack_into("<I", self.batch, 48, 0)
+        struct.pack_into("<I", self.batch, DEATH_AT, 0)
+        for at in range(SAMPLES):
+            struct.pack_into("<I", self.batch, SAMPLES_AT + SAMPLE * at, 0)
 
-    def crash(self) -> Crash | None:
-        number, code, address, count = struct.unpack_from("<IIQI", self.batch, 48)
-        assert count <= FRAMES
-        frames = list(struct.unpack_from(f"<{count}Q", self.batch, 48 + 24))
-        return Crash(number, code, address, frames) if number else None
+    def death(self) -> Death | None:
+        numbers = struct.unpack_from("<IiiIQIIII", self.batch, DEATH_AT)
+        *numbers, thrown, text = numbers
+        if numbers[0] == 0:
+            return None
+        thrown_at = DEATH_AT + 40 + STACK
+        texts = (
+            self.batch[at : at + min(length, room)].decode(errors="replace")
+            for at, length, room in ((thrown_at, thrown, TYPE), (thrown_at + TYPE, text, TEXT))
+        )
+        return Death(*numbers, *texts, self.stack(DEATH_AT + 40))
+
+    def stack(self, at: int) -> Stack:
+        count, outer, interrupted, depth = struct.unpack_from("<IIII", self.batch, at)
+        assert count <= FRAMES and outer <= OUTER
+        frames = list(struct.unpack_from(f"<{count}Q", self.batch, at + 16))
+        outer = list(struct.unpack_from(f"<{outer}Q", self.batch, at + 16 + 8 * FRAMES))
+        return Stack(frames, outer, interrupted if interrupted < count else None, depth)
+
+    def samples(self) -> list[tuple[int, Stack]]:
+        found = []
+        for at in range(SAMPLES):
+            (moment,) = struct.unpack_from("<I", self.batch, SAMPLES_AT + SAMPLE * at)
+            if moment == 0:
+                break
+            found.append((moment, self.stack(SAMPLES_AT + SAMPLE * at + 8)))
+        return found
 
     def times(self) -> tuple[int, int]:
-        """Nanoseconds in the harness and with the map: behind the crash note and `enough`."""
+        """Nanoseconds in the harness and with the map: behind `enough`."""
         return struct.unpack_from("<QQ", self.batch, TIMES_AT)
 
     def weight(self) -> Weight:
         return Weight(*struct.unpack_from("<QQQQ", self.batch, TIMES_AT + 16))
 
-    def report(self) -> str:
+    def records(self) -> list[Record]:
         (length,) = struct.unpack_from("<I", self.batch, 28)
-        return self.batch[REPORT_AT : REPORT_AT + length].decode()
+        at, end, found = RECORDS_AT, RECORDS_AT + min(length, RECORDS), []
+        while at < end:
+            slot, kind, size, _ = struct.unpack_from("<IIII", self.batch, at)
+            found.append(Record(slot, kind, self.batch[at + 16 : at + 16 + size]))
+            at += 16 + (size + 7) // 8 * 8
+        return found
+
+    def report(self) -> str:
+        return next((record.text for record in self.records() if record.kind == TEXT_RECORD), "")
 
     def objects(self) -> list[Loaded]:
         (count,) = struct.unpack_from("<I", self.batch, 32)
         found = []
         for at in range(count):
-            start, end, _bias = struct.unpack_from("<QQQ", self.batch, OBJECTS_AT + 512 * at)
-            (length,) = struct.unpack_from("<I", self.batch, OBJECTS_AT + 512 * at + 60)
-            path = self.batch[OBJECTS_AT + 512 * at + 64 :][:length].decode()
-            found.append(Loaded(start, end, path))
+            start, end, bias = struct.unpack_from("<QQQ", self.batch, OBJECTS_AT + OBJECT * at)
+            path_at, length = struct.unpack_from("<II", self.batch, OBJECTS_AT + OBJECT * at + 60)
+            path = self.batch[PATHS_AT + path_at : PATHS_AT + path_at + length].decode()
+            found.append(Loaded(start, end, bias, path))
         return found
 
     def log(self) -> str:
@@ -257,7 +341,7 @@ class Engine:
 
     def enter_module(self, at: int, edges: int, base: int, kind: int = COUNTERS | FLAGS) -> None:
         """Enters a library, as the runtime does when one is loaded."""
-        record = RECORDS_AT + RECORD * at
+        record = MODULES_AT + MODULE * at
         struct.pack_into("<IIIIQQI", self.region, record, 1, kind, base, edges, 0, 0, 1)
         self.region[record + 36] = at + 1
         struct.pack_into("<I", self.region, 28, at + 1)
@@ -271,6 +355,29 @@ def worker(harness: str | Path, **options):
     """A worker with its first child."""
     with Engine(harness, **options) as engine:
         yield engine.start()
+
+
+@functools.cache
+def functions_of(library: str) -> list[tuple[int, str]]:
+    said = subprocess.run(["nm", "--defined-only", library], check=False, capture_output=True, text=True).stdout
+    parts = [line.split() for line in said.splitlines()]
+    return sorted((int(address, 16), name) for address, kind, name in parts if kind in "tTwW")
+
+
+def names_of(engine: Engine, frames: list[int]) -> list[str]:
+    """The functions of a stack: those of a test's own libraries by name, others by their file."""
+    found, objects = [], engine.objects()
+    for frame in frames:
+        owner = next((o for o in objects if o.start <= frame - 1 < o.end), None)
+        if owner is None:
+            found.append("?")
+        elif owner.path.startswith(tempfile.gettempdir() + "/pytest-"):
+            table = functions_of(owner.path)
+            at = bisect.bisect(table, (frame - 1 - owner.bias, "~")) - 1
+            found.append(table[at][1].removesuffix(".localalias"))
+        else:
+            found.append(f"[{Path(owner.path).name}]")
+    return found
 
 
 def is_alive(pid: int) -> bool:

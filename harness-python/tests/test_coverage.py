@@ -31,7 +31,9 @@ int hitmap_merge(const uint8_t *c, size_t n) {
 int hitmap_pop(void) { if (!depth) return -1; depth--; return hitmap_merge(view[depth + 1], known); }
 size_t hitmap_copy(uint8_t *c, size_t n) { memcpy(c, view[depth], n < known ? n : known); return known; }
 int hitmap_restore(const uint8_t *c, size_t n) { if (n > known) return -2; hitmap_reset(); return hitmap_merge(c, n); }
+uint32_t listed;
 size_t hitmap_modules(struct hitmap_module *out, size_t max) {
+  listed++;
   for (size_t m = 0; m < 2 && m < max; m++) {
     memset(&out[m], 0, sizeof out[m]);
     out[m].identity[0] = 0xa0 + build + m; out[m].identity_len = 2; out[m].kind = 3; out[m].first = 4 * m; out[m].edges = 4;
@@ -79,6 +81,29 @@ def test_hits_total_and_modules(python):
         assert (two.name, two.first, two.hits) == ("two.so", 4, 2)
         cov.reset()
         assert cov.hits == 0
+    """)
+
+
+def test_a_place_is_asked_for_without_listing_the_libraries_each_time(python):
+    python("""
+        listed = ctypes.c_uint32.in_dll(rt, "listed")
+
+        def ask(edge, error, says):
+            before = listed.value
+            try:
+                cov.where(edge)
+            except error as raised:
+                assert says in str(raised), raised
+            else:
+                raise AssertionError(edge)
+            return listed.value > before
+
+        assert ask(5, FileNotFoundError, "two.so")
+        assert not any(ask(edge, FileNotFoundError, "one.so" if edge < 4 else "two.so") for edge in range(8))
+        assert ask(8, IndexError, "from 0 to 7, there is no edge 8"), "a library may have come"
+        for edge in (-1, 2**63, 2**64, -(2**70)):
+            ask(edge, IndexError, f"no edge {edge}")
+        ask("1", TypeError, "whole number")
     """)
 
 

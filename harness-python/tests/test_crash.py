@@ -23,10 +23,10 @@ def names(engine, frames):
 def test_abort_leaves_note_and_python_stack(worker):
     engine = worker("os.abort()")
     assert crash(engine).signal == signal.SIGABRT
-    note = engine.crash()
+    note = engine.death()
     assert note.signal == signal.SIGABRT
-    assert len(note.frames) > 2
-    assert "libc" in names(engine, note.frames)[0]
+    assert len(note.stack.frames) > 2
+    assert "libc" in names(engine, note.stack.frames)[0]
     assert "Fatal Python error: Aborted" in engine.log()
     assert 'target.py", line 8 in run' in engine.log()
 
@@ -34,25 +34,25 @@ def test_abort_leaves_note_and_python_stack(worker):
 def test_a_wild_read_leaves_its_address(worker):
     engine = worker("import ctypes, hitmap\n@hitmap.harness\ndef run(data): ctypes.string_at(0x10)\n")
     assert crash(engine).signal == signal.SIGSEGV
-    note = engine.crash()
+    note = engine.death()
     assert (note.signal, note.address) == (signal.SIGSEGV, 0x10)
-    assert any("_ctypes" in name for name in names(engine, note.frames))
+    assert any("_ctypes" in name for name in names(engine, note.stack.frames))
     assert "Segmentation fault" in engine.log() and "in string_at" in engine.log()
 
 
 def test_the_note_ends_where_the_target_ends(worker):
     engine = worker("os.abort()")
     crash(engine)
-    assert not any("_native" in name for name in names(engine, engine.crash().frames))
+    assert not any("_native" in name for name in names(engine, engine.death().stack.frames))
 
 
 def test_a_jump_to_nowhere_keeps_its_caller(worker):
     engine = worker("import ctypes, hitmap\n@hitmap.harness\ndef run(data): ctypes.CFUNCTYPE(None)(0x1234)()\n")
     assert crash(engine).signal == signal.SIGSEGV
-    note = engine.crash()
-    assert note.frames[0] == 0x1235
-    assert len(note.frames) > 5
-    assert any("_ctypes" in name for name in names(engine, note.frames))
+    note = engine.death()
+    assert note.stack.frames[0] == 0x1235
+    assert len(note.stack.frames) > 5
+    assert any("_ctypes" in name for name in names(engine, note.stack.frames))
 
 
 def test_a_stack_overflow_is_caught(worker):
@@ -77,22 +77,22 @@ def test_a_stack_overflow_is_caught(worker):
             sys.setrecursionlimit(10**9)
     """)
     assert crash(engine).signal == signal.SIGSEGV
-    note = engine.crash()
+    note = engine.death()
     assert note.signal == signal.SIGSEGV
-    assert len(note.frames) == 128
+    assert len(note.stack.frames) == 128
 
 
 @pytest.mark.parametrize("number", [signal.SIGFPE, signal.SIGILL, signal.SIGBUS, signal.SIGTRAP, signal.SIGSYS])
 def test_every_fatal_signal_leaves_a_note(worker, number):
     engine = worker(f"os.kill(os.getpid(), {int(number)})")
     assert crash(engine).signal == number
-    assert engine.crash().signal == number
+    assert engine.death().signal == number
 
 
 def test_a_kill_leaves_none(worker):
     engine = worker("os.kill(os.getpid(), 9)")
     assert crash(engine).signal == signal.SIGKILL
-    assert engine.crash() is None
+    assert engine.death() is None
 
 
 def test_the_engines_abort_names_where_it_hangs(worker):
@@ -105,7 +105,7 @@ def test_the_engines_abort_names_where_it_hangs(worker):
         assert engine.process.poll() is None
     status = engine.end(signal.SIGABRT)
     assert os.WTERMSIG(status) == signal.SIGABRT
-    assert engine.crash().signal == signal.SIGABRT
+    assert engine.death().signal == signal.SIGABRT
     assert "in run" in engine.log()
 
 
@@ -120,7 +120,7 @@ def test_a_signal_that_the_target_survives_leaves_no_note(worker):
             os.kill(os.getpid(), signal.SIGTRAP)
     """)
     assert engine.run(b"x")[0].outcome == 1
-    assert engine.crash() is None
+    assert engine.death() is None
 
 
 def test_a_grandchilds_crash_is_its_own_affair(worker):
@@ -131,7 +131,7 @@ def test_a_grandchilds_crash_is_its_own_affair(worker):
         os.waitpid(pid, 0)
     """)
     assert engine.run(b"x")[0].outcome == 1
-    assert engine.crash() is None
+    assert engine.death() is None
 
 
 def test_a_crash_in_the_import_is_told_in_the_log(harness):

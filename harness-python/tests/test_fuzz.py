@@ -61,12 +61,17 @@ def test_findings_are_read(started, tmp_path):
     assert (finding.title, finding.input) == ("SIGSEGV in f", b"\0x")
 
 
-def test_a_broken_report_is_named(started, tmp_path):
-    folder = tmp_path / "findings" / "exit-1"
+@pytest.mark.parametrize("text", ["{", "", "[]", None])
+def test_a_damaged_report_hides_no_finding(started, tmp_path, text):
+    folder = tmp_path / "findings" / "exit-00ff"
     folder.mkdir(parents=True)
-    (folder / "report.json").write_text("{")
-    with pytest.raises(errors.CampaignError, match="report.json"):
-        hitmap.fuzz(at_top_level, out=tmp_path)
+    (folder / "input").write_bytes(b"x")
+    if text is not None:
+        (folder / "report.json").write_text(text)
+    started.code = 1
+    (finding,) = hitmap.fuzz(at_top_level, out=tmp_path).findings
+    assert (finding.kind, finding.signature, finding.report, finding.input) == ("exit", "00ff", {}, b"x")
+    assert "report.json is damaged" in finding.title
 
 
 @pytest.mark.parametrize(("code", "says"), [(3, "code 3"), (4, "code 4"), (-9, "signal 9")])

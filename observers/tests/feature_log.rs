@@ -12,7 +12,14 @@ use hitmap_wire::identity::Identity;
 
 fn module(number: u8) -> ModuleId {
     let name = format!("lib{number}.so");
-    ModuleId { identity: Identity::new(&[number; 20]), kind: 3, edges: 100, path: format!("/opt/{name}"), name }
+    ModuleId {
+        identity: Identity::new(&[number; 20]),
+        kind: 3,
+        edges: 100,
+        path: format!("/opt/{name}"),
+        name,
+        below: String::new(),
+    }
 }
 
 fn record(number: u32, module: u32) -> FeatureRecord {

@@ -19,9 +19,10 @@ fn version(executions: u64) -> Snapshot {
         edges: 50_000,
         name: "lib.so".into(),
         path: "/opt/lib.so".into(),
+        below: String::new(),
     };
     let map = ModuleMap::new(id, Hits::new(hits).unwrap()).unwrap();
-    Snapshot::new(vec![map], Meta { executions, ..Meta::default() }).unwrap()
+    Snapshot::new(vec![map], Meta { executions, ..Meta::default() })
 }
 
 /// Not a test by itself: the process that the tests below start, and that never ends by itself.

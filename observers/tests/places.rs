@@ -109,6 +109,7 @@ fn a_module_that_was_counted_is_opened_when_it_is_the_same_build() {
         edges: 4,
         name: "shape.so".into(),
         path: path.display().to_string(),
+        below: String::new(),
     };
     assert_eq!(Library::of(&module).unwrap().edges(), 4);
     let refused = |change: fn(&mut ModuleId)| {

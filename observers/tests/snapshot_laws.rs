@@ -13,7 +13,14 @@ fn id(number: u8, place: &str) -> ModuleId {
     // Numbers 2 and 3 are one library, instrumented in two ways.
     let identity = Identity::new(&[number.min(2) + 1; 20]);
     let name = format!("lib{}.so", number.min(2));
-    ModuleId { identity, kind: u32::from(number), edges: 40, path: format!("{place}/{name}"), name }
+    ModuleId {
+        identity,
+        kind: u32::from(number),
+        edges: 40,
+        path: format!("{place}/{name}"),
+        name,
+        below: String::new(),
+    }
 }
 
 fn snapshot(modules: BTreeMap<u8, (String, BTreeMap<u32, u8>)>) -> Snapshot {
@@ -22,7 +29,7 @@ fn snapshot(modules: BTreeMap<u8, (String, BTreeMap<u32, u8>)>) -> Snapshot {
         ModuleMap::new(id(number, &place), Hits::new(hits).unwrap()).unwrap()
     });
     let meta = Meta { created: 5, tool: "hitmap 0.1.0".into(), executions: 3, ..Meta::default() };
-    Snapshot::new(maps.collect(), meta).unwrap()
+    Snapshot::new(maps.collect(), meta)
 }
 
 prop_compose! {
@@ -167,13 +174,74 @@ fn metadata_follows_its_rule() {
     assert_eq!(a.values("seed").collect::<Vec<_>>(), ["1", "2"]);
 }
 
+/// A module of this build in a folder, with one hit.
+fn at(build: u8, path: &str, below: &str, edge: u32) -> ModuleMap {
+    let name = path.rsplit('/').next().unwrap().to_owned();
+    let identity = Identity::new(&[build; 4]);
+    let id = ModuleId { identity, kind: 3, edges: 40, name, path: path.into(), below: below.into() };
+    ModuleMap::new(id, Hits::new(vec![Hit { edge, class: 1 }]).unwrap()).unwrap()
+}
+
+#[test]
+fn libraries_of_one_name_combine_and_builds_of_one_do_not() {
+    let of = |modules: &[ModuleMap]| Snapshot::new(modules.to_vec(), Meta::default());
+    let site = "/v/lib/python3.11/site-packages";
+    let moved = "/w/lib/python3.12/site-packages";
+    let (a, b) = (at(1, &format!("{site}/pa/_core.so"), "", 0), at(2, &format!("{site}/pb/_core.so"), "", 0));
+    let other_b = |place: &str| at(3, &format!("{place}/pb/_core.so"), "", 0);
+    let table = [
+        (vec![a.clone()], vec![b.clone()], 0),
+        (vec![a.clone(), b.clone()], vec![b.clone()], 0),
+        // What both share does not hide what they do not.
+        (vec![a.clone(), b.clone()], vec![a.clone(), other_b(site)], 1),
+        (vec![a.clone(), b.clone()], vec![a.clone(), other_b(moved)], 1),
+        (vec![b.clone()], vec![a.clone(), other_b(moved)], 1),
+        (vec![at(1, "/t/pa/_core.so", "pa/_core.so", 0)], vec![at(2, "/t/pb/_core.so", "pb/_core.so", 0)], 0),
+        (vec![at(1, "/t/pa/_core.so", "pa/_core.so", 0)], vec![at(2, "/u/pa/_core.so", "pa/_core.so", 0)], 1),
+        (vec![at(1, "/t/pa/_core.so", "pa/_core.so", 0)], vec![at(1, "/u/pb/_core.so", "pb/_core.so", 0)], 0),
+    ];
+    for (one, other, conflicts) in table {
+        let (one, other) = (of(&one), of(&other));
+        assert_eq!(one.conflicts(&other).len(), conflicts, "{one:?}\n{other:?}");
+        assert_eq!(other.conflicts(&one).len(), conflicts, "{other:?}\n{one:?}");
+    }
+    let told = of(&[a, b.clone()]).conflicts(&of(&[other_b(site)]))[0].to_string();
+    assert!(told.starts_with("pb/_core.so is build 02020202"), "{told}");
+}
+
+#[test]
+fn copies_of_one_library_are_one_module() {
+    let snapshot =
+        Snapshot::new(vec![at(1, "/a/x.so", "", 3), at(2, "/y.so", "", 0), at(1, "/b/x.so", "", 5)], Meta::default());
+    assert_eq!((snapshot.modules().len(), snapshot.hits(), snapshot.total()), (2, 3, 80));
+    assert_eq!(Snapshot::decode(&snapshot.encode()).as_ref(), Ok(&snapshot));
+    let idle = ModuleMap::new(at(1, "/a/x.so", "", 0).id().clone(), Hits::default()).unwrap();
+    let snapshot = Snapshot::new(vec![idle, at(1, "/b/x.so", "", 5)], Meta::default());
+    assert_eq!(snapshot.modules()[0].id().path, "/b/x.so", "the copy that ran");
+}
+
+#[test]
+fn where_a_library_lies_is_kept_in_files() {
+    let (one, two) = (at(1, "/t/pa/_core.so", "pa/_core.so", 0), at(2, "/t/pb/_core.so", "pb/_core.so", 1));
+    let extra = [("library".to_owned(), "09090909 of/another.so".to_owned()), ("seed".to_owned(), "1".to_owned())];
+    let snapshot = Snapshot::new(vec![one, two], Meta { extra: extra.into(), ..Meta::default() });
+    let bytes = snapshot.encode();
+    let back = Snapshot::decode(&bytes).unwrap();
+    assert_eq!(back, snapshot);
+    assert_eq!(back.encode(), bytes);
+    assert_eq!(back.meta.extra.len(), 2, "what fits no module stays");
+    // A hitmap that knows nothing of it keeps it among the metadata, and so hands it on.
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("01010101 pa/_core.so") && text.contains("02020202 pb/_core.so"));
+}
+
 #[test]
 fn another_build_is_named_on_both_sides() {
     let build = |number: u8, name: &str| {
         let id = ModuleId { identity: Identity::new(&[number; 4]), name: name.into(), ..id(0, "") };
         ModuleMap::new(id, Hits::default()).unwrap()
     };
-    let of = |modules: &[ModuleMap]| Snapshot::new(modules.to_vec(), Meta::default()).unwrap();
+    let of = |modules: &[ModuleMap]| Snapshot::new(modules.to_vec(), Meta::default());
     let (old, new) = (build(1, "libfoo.so"), build(2, "libfoo.so"));
     let conflicts = of(&[old.clone(), build(7, "same.so")]).conflicts(&of(&[new.clone(), build(7, "same.so")]));
     assert_eq!(conflicts.len(), 1);
@@ -184,6 +252,7 @@ fn another_build_is_named_on_both_sides() {
         of(&[old.clone(), new.clone()]).conflicts(&of(std::slice::from_ref(&new))).is_empty(),
         "one has both builds"
     );
+    assert_eq!(of(&[old.clone(), build(7, "x.so")]).conflicts(&of(&[new.clone(), build(7, "x.so")])).len(), 1);
     assert!(of(&[build(1, "")]).conflicts(&of(&[build(2, "")])).is_empty(), "programs without a name");
     assert_eq!(of(&[old]).union(&of(&[new])).total(), 80, "merging keeps builds apart");
 }

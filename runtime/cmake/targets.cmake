@@ -1,7 +1,8 @@
 # Defines hitmap::runtime, memcov, hitmap::coverage and hitmap::functions. Owns nothing but these; knows of no compiler wrapper.
 #
 #   hitmap::runtime    libhitmap_rt.so and hitmap.h
-#   memcov             the same by the name that memcov's users link: the calls mcov_* on the library's own handle
+#   memcov             the same by the name that memcov's users link: the calls mcov_* on the library's own handle. What the
+#                      target has compiled with trace-pc-guard is counted in line
 #   hitmap::coverage   memcov, and every source file of the target instrumented for hit or not hit
 #   hitmap::functions  memcov, and every function of the target instrumented for llvm-covmap's live bitmap
 #
@@ -92,8 +93,46 @@ endif()
 set_property(TARGET hitmap::runtime PROPERTY INTERFACE_LINK_OPTIONS
   "LINKER:--push-state,--no-as-needed,${_hitmap_runtime},--pop-state" "LINKER:-rpath,${_hitmap_folder}")
 
+# The stub and the header of hitmap-clang: an object that each library carries, and a macro by which the assembler counts
+# where the compiler calls. Both lie in the source tree or in an installed hitmap. The object is made here and now, so that
+# a project of any language takes it.
+function(_hitmap_stub result header)
+  set(${result} "" PARENT_SCOPE)
+  foreach(folder IN ITEMS "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../stub" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../build/stub")
+    foreach(language IN ITEMS C CXX)
+      if(NOT CMAKE_${language}_COMPILER_ID MATCHES "Clang" OR NOT EXISTS "${folder}/hitmap_stub.c")
+        continue()
+      endif()
+      set(made "${CMAKE_BINARY_DIR}/hitmap/hitmap_stub.o")
+      set(target "")
+      if(CMAKE_${language}_COMPILER_TARGET)
+        set(target "--target=${CMAKE_${language}_COMPILER_TARGET}")
+      endif()
+      file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/hitmap")
+      execute_process(
+        COMMAND "${CMAKE_${language}_COMPILER}" ${target} -x c -O2 -fPIC -fvisibility=hidden -fno-builtin -g0 -c "${folder}/hitmap_stub.c" -o "${made}"
+        RESULT_VARIABLE failed ERROR_VARIABLE said)
+      if(NOT failed)
+        set(${result} "${made}" PARENT_SCOPE)
+        get_filename_component(folder "${folder}" ABSOLUTE)
+        set(${header} "${folder}/hitmap_guard.h" PARENT_SCOPE)
+        return()
+      endif()
+      message(WARNING "hitmap's stub does not compile, so guards are counted by calls: ${said}")
+    endforeach()
+  endforeach()
+endfunction()
+
 add_library(memcov INTERFACE IMPORTED GLOBAL)
 set_property(TARGET memcov PROPERTY INTERFACE_LINK_LIBRARIES hitmap::runtime)
+_hitmap_stub(_hitmap_object _hitmap_header)
+if(_hitmap_object)
+  set_property(TARGET memcov PROPERTY INTERFACE_LINK_OPTIONS "${_hitmap_object}")
+  foreach(_hitmap_language IN ITEMS C CXX)
+    set_property(TARGET memcov APPEND PROPERTY INTERFACE_COMPILE_OPTIONS
+      "$<$<COMPILE_LANGUAGE:${_hitmap_language}>:SHELL:-Xclang -no-integrated-as -via-file-asm -Wa,--no-warn -Qunused-arguments -include \"${_hitmap_header}\">")
+  endforeach()
+endif()
 
 # Flags, not counters: 8-bit counters wrap between two looks, and then a hit edge reads as not hit.
 add_library(hitmap::coverage INTERFACE IMPORTED GLOBAL)

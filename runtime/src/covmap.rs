@@ -240,8 +240,8 @@ pub fn is_open() -> bool {
 /// have no addresses, or its stub is older than this.
 pub fn cannot_record(library: &str) {
     say::line(format_args!(
-        "{library}: its functions are not recorded for {NAME}; compile all of it with \
-         -fsanitize-coverage=func,trace-pc-guard,pc-table and link it with hitmap-clang or libhitmap_rt.so"
+        "{library}: its functions are not recorded for {NAME}; build it with hitmap-clang --hitmap-live, or compile all of it with \
+         -fsanitize-coverage=func,trace-pc-guard,pc-table and link it with libhitmap_rt.so"
     ));
 }
 

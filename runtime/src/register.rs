@@ -3,7 +3,8 @@
 //! Counters and flags of the same length are the same edges and make one part. A library whose
 //! objects were compiled in different ways brings several parts. A part keeps its dense number in
 //! this process for good, also while its library is unloaded; its range in the region follows from
-//! its identity, so a library that is loaded again gets the one it had.
+//! its identity, so a library that is loaded again gets the one it had. Copies of a library that are
+//! loaded at once have ranges of their own in a private region, and one in a region that others read.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -203,7 +204,8 @@ pub fn join(process: &mut Process, arrays: Arrays) {
                 // The addresses were announced after the edges: only the table's entry changes.
                 (old.pcs, old.kind) = (part.pcs, part.kind);
                 if let Some(live) = process.live() {
-                    let _ = modules::register(live.region, &process.parts[at].module());
+                    let taken = copies(process, at, live);
+                    let _ = modules::register_beside(live.region, &process.parts[at].module(), &taken);
                     name_functions(&process.parts[at], live);
                 }
                 continue;
@@ -279,6 +281,7 @@ fn path_of(loaded: &Loaded) -> String {
 /// and what the view has of it, moves along.
 pub fn enter(process: &mut Process, at: usize) {
     let Some(live) = process.live() else { return };
+    let taken = copies(process, at, live);
     let Process { parts, view, .. } = process;
     let part = &mut parts[at];
     if part.alive && !part.control.is_null() {
@@ -288,7 +291,7 @@ pub fn enter(process: &mut Process, at: usize) {
             Control::tell_comparisons(part.control, live.plane.comparisons);
         }
     }
-    match modules::register(live.region, &part.module()) {
+    match modules::register_beside(live.region, &part.module(), &taken) {
         Ok(base) => part.base = base,
         Err(refusal) => {
             part.base = 0;
@@ -311,6 +314,17 @@ pub fn enter(process: &mut Process, at: usize) {
     if !part.guards.is_null() && part.alive {
         count_from_now(part, live);
     }
+}
+
+/// Where the ranges of other loaded copies of a library begin, which must count apart from it. In a region that
+/// another process reads they all have one: a library's range there follows from its identity.
+fn copies(process: &Process, at: usize, live: Live) -> Vec<u32> {
+    let part = &process.parts[at];
+    let is_copy = |other: &Part| {
+        (other.identity, other.edges, other.kind & !PC_TABLE) == (part.identity, part.edges, part.kind & !PC_TABLE)
+    };
+    let others = process.parts.iter().enumerate().filter(|(other, _)| *other != at && !live.shared);
+    others.filter(|(_, other)| other.alive && other.counted() && is_copy(other)).map(|(_, other)| other.base).collect()
 }
 
 /// Copies what the library counted in its own memory into region and view.

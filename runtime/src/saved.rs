@@ -64,14 +64,17 @@ fn read<'a>(process: &Process, bytes: &'a [u8]) -> Result<Vec<(usize, &'a [u8])>
     if take(&mut rest, 8)? != MAGIC || word(&mut rest)? != VERSION {
         return Err(E_SIZE);
     }
-    let mut found = Vec::new();
+    let mut found: Vec<(Option<Named<'_>>, &[u8])> = Vec::new();
     for _ in 0..word(&mut rest)? {
         let len = word(&mut rest)? as usize;
         let name = take(&mut rest, identity::LEN)?.get(..len).ok_or(E_SIZE)?;
         let (of_kind, edges) = (word(&mut rest)?, word(&mut rest)?);
         let classes = take(&mut rest, edges as usize)?;
         let same = |part: &Part| (part.identity, kind(part), part.edges) == (Identity::new(name), of_kind, edges);
-        found.push((counted(process).find(|(part, _)| same(part)), classes));
+        // Copies of one library are told apart by their order.
+        let is_free = |first: usize| !found.iter().any(|(part, _)| part.is_some_and(|(_, taken)| taken == first));
+        let copies = || counted(process).filter(|(part, _)| same(part));
+        found.push((copies().find(|(_, first)| is_free(*first)).or_else(|| copies().next()), classes));
     }
     if !rest.is_empty() {
         return Err(E_SIZE);
@@ -90,8 +93,11 @@ fn word(rest: &mut &[u8]) -> Result<u32, i32> {
     Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
+/// A part, and the dense number of its first edge.
+type Named<'a> = (&'a Part, usize);
+
 /// Parts that have edges in the view.
-fn counted(process: &Process) -> impl Iterator<Item = (&Part, usize)> {
+fn counted(process: &Process) -> impl Iterator<Item = Named<'_>> {
     process.parts.iter().filter_map(|part| part.first.map(|first| (part, first)))
 }
 

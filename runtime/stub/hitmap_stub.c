@@ -8,7 +8,7 @@
  * Compiled with `-O2 -fPIC -c` by the compiler of the library, linked as one object, once, anywhere
  * on the command line, beside `-Wl,-T,isolate.ld`.
  *
- * Depends on nothing, not even libc. Everything is hidden, so that two libraries never share a
+ * Needs nothing, not even libc, whose words it uses where it is there. Everything is hidden, so that two libraries never share a
  * callback and no call goes through the PLT. */
 #include "hitmap_control.h"
 
@@ -50,13 +50,76 @@ __asm__(".pushsection .note.hitmap,\"a\",@note\n"
 /* Present when libhitmap_rt.so was loaded first, with its symbols global. */
 extern WEAK int hitmap_register_library(struct hitmap_control *control);
 
+/* Whoever runs us may want a record that only a runtime keeps. A program says at its start that it has
+ * none; a library at the end, as a runtime may come after it. Weak, so that nothing has to be there. */
+struct hitmap_about { const char *path; void *base; const char *symbol; void *address; };
+extern WEAK char *getenv(const char *name);
+extern WEAK long write(int fd, const void *bytes, unsigned long length);
+extern WEAK int getpid(void);
+extern WEAK int dladdr(const void *address, struct hitmap_about *about);
+extern HIDDEN WEAK const uint8_t __ehdr_start[];
+static int hitmap_starter;
+
+static const char *hitmap_wanted(void) {
+  static const char covmap[] = "LLVM_COVMAP_SHM_NAME", map[] = "HITMAP_MAP";
+  if (!getenv || !write || !getpid) return NULL;
+  if (hitmap_control.counters == hitmap_control.counters_stop && hitmap_control.flags == hitmap_control.flags_stop &&
+      hitmap_control.guards == hitmap_control.guards_stop)
+    return NULL;
+  if (getenv(covmap)) return covmap;
+  /* A descriptor is closed in grandchildren, which is ordinary; a name holds for all. */
+  const char *name = getenv(map);
+  return name && name[0] == '/' ? map : NULL;
+}
+
+/* By its own header: not one to be placed anywhere, or one that asks for a loader. */
+static int hitmap_is_program(void) {
+#if __SIZEOF_POINTER__ == 8
+  const uint8_t *at = __ehdr_start;
+  if (!at) return 0;
+  if (*(const uint16_t *)(at + 16) == 2) return 1;
+  const uint8_t *segment = at + *(const uint64_t *)(at + 32);
+  for (int left = *(const uint16_t *)(at + 56); left > 0; left--, segment += *(const uint16_t *)(at + 54))
+    if (*(const uint32_t *)segment == 3) return 1;
+#endif
+  return 0;
+}
+
+static unsigned long hitmap_append(char *line, unsigned long at, unsigned long room, const char *text) {
+  while (*text && at < room) line[at++] = *text++;
+  return at;
+}
+
+static void hitmap_say_alone(const char *wanted) {
+  char line[1024]; /* in one write, so that lines of several processes do not mix */
+  struct hitmap_about about = {NULL, NULL, NULL, NULL};
+  unsigned long at = hitmap_append(line, 0, 1000, "hitmap: ");
+  at = hitmap_append(line, at, 500, dladdr && dladdr(&hitmap_control, &about) && about.path ? about.path : "this program");
+  at = hitmap_append(line, at, 1000, ": ");
+  at = hitmap_append(line, at, 1000, wanted);
+  at = hitmap_append(line, at, 1000, " is set, but there is no libhitmap_rt.so in this process, so nothing is recorded; link with "
+                                     "hitmap-clang --hitmap-live or the flags of `hitmap flags --live`, or LD_PRELOAD it\n");
+  if (write(2, line, at) < 0) return; /* without standard error it is not said */
+}
+
 /* Before ordinary C++ constructors, so that guards in these count already. */
 __attribute__((constructor(101))) static void hitmap_join(void) {
   if (hitmap_register_library) hitmap_register_library(&hitmap_control);
+  const char *wanted = hitmap_wanted();
+  if (!wanted) return;
+  if (!hitmap_is_program())
+    hitmap_starter = getpid();
+  else if (!hitmap_control.leave)
+    hitmap_say_alone(wanted);
 }
 
 __attribute__((destructor(101))) static void hitmap_leave(void) {
-  if (hitmap_control.leave) hitmap_control.leave(&hitmap_control);
+  if (hitmap_control.leave) {
+    hitmap_control.leave(&hitmap_control);
+    return;
+  }
+  const char *wanted = hitmap_starter && hitmap_starter == getpid() ? hitmap_wanted() : NULL;
+  if (wanted) hitmap_say_alone(wanted);
 }
 
 /* The first touch of an edge: the byte first, then the journal. The other way round a reader could

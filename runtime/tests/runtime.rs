@@ -450,6 +450,37 @@ fn a_view_as_bytes_is_merged_in_a_process_that_loaded_in_another_order() {
 }
 
 #[test]
+fn copies_of_one_library_count_apart() {
+    for build in [Build::default(), guards(), guards_in_line(), prebuilt(&[GUARDS]), prebuilt(&[INLINE])] {
+        let bench = Bench::new();
+        let lib = bench.library("a", &build);
+        let copy = bench.at("copy", "so");
+        std::fs::copy(&lib, &copy).unwrap();
+        let file = bench.at("view", "bytes");
+        let opened = [with("rt", &runtime()), with("open", &lib), with("open", &copy)];
+        let mut all = opened.to_vec();
+        all.extend(script(["call 1 4 1", "call 1 5 1", "call 0 3 1", "total", "hits", "save"]));
+        all.extend(script(["class 3", "class 4", "class 13", "class 14", "class 15", "pack"]));
+        all.push(with("keep", &file));
+        // Gone and back: it goes on as the one that is not there.
+        all.extend(["close 1".into(), with("open", &copy)]);
+        all.extend(script(["reset", "call 1 6 1", "total", "hits", "save", "class 6", "class 16"]));
+        let ran = bench.run(&all);
+        let size = 16 + 2 * 44 + 20;
+        let expect = [20, 3, 1, 0, 0, 1, 1, size, 20, 1, 0, 1];
+        assert_eq!((&ran.numbers[..], ran.stderr.as_str()), (&expect[..], ""));
+        let mut all = opened.to_vec();
+        all.push(with("kept", &file));
+        all.extend(script(["unpack", "hits", "save", "class 3", "class 4", "class 13", "class 14", "class 15"]));
+        assert_eq!(bench.run(&all).numbers, [0, 3, 1, 0, 0, 1, 1]);
+        // To those who read from outside, a library is one however often it is loaded.
+        let shared = Shared::new(100_000, MODE_ENGINE);
+        bench.run_with(&opened, Some(&shared.variable));
+        assert_eq!(modules::all(&shared.region).len(), 1);
+    }
+}
+
+#[test]
 fn bytes_that_do_not_fit_change_nothing() {
     let bench = Bench::new();
     let (a, b) = (bench.library("a", &Build::default()), bench.library("b", &Build::default()));

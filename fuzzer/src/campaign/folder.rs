@@ -202,13 +202,7 @@ fn is_of(record: &FeatureRecord, input: &[u8]) -> bool {
 
 /// What names a module in saved files.
 pub fn module_id(module: &Module) -> ModuleId {
-    ModuleId {
-        identity: module.identity,
-        kind: module.kind,
-        edges: module.edges,
-        name: module.name().into(),
-        path: module.path.clone(),
-    }
+    ModuleId::from(module)
 }
 
 /// A module of a saved file as a region takes it.

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use libafl::Error;
 use libafl::corpus::CorpusId;
+use xxhash_rust::xxh3::xxh3_64;
 
 use hitmap_observers::history::History;
 use hitmap_observers::observer::Hit;
@@ -20,16 +21,17 @@ use super::folder::{Folder, marks, module_id, split};
 use super::health::{Health, State};
 use super::names::{self, Origin};
 use super::stats::Stats;
-use super::unix_time;
+use super::{left_overs, unix_time};
 use crate::disk;
 use crate::engine::stage::{Acts, Found, Kept};
-use crate::finding::report::{Described, describe};
-use crate::finding::save::save;
+use crate::finding::kept::{Index, all};
+use crate::finding::report::{Described, Report, SIGNATURE_VERSION, describe};
+use crate::finding::save::{recover, renew, save};
 use crate::finding::symbolize::Symbolizer;
 use crate::launcher::message::{Message, Status};
 use crate::settings::Settings;
 use crate::worker::growth::Growth;
-use crate::worker::{Miss, Tally};
+use crate::worker::{Evidence, Miss, Tally};
 
 /// A hit that was flagged this often and never came back is silenced.
 const FICKLE: u32 = 4;
@@ -64,6 +66,7 @@ pub struct Keeper {
     entries: HashMap<CorpusId, Known>,
     next_number: usize,
     symbolizer: Symbolizer,
+    findings: Index,
     raw: HashSet<u64>,
     fickle: HashMap<Hit, u32>,
     /// Edges that did not behave the same twice.
@@ -82,6 +85,8 @@ pub struct Keeper {
     health: Health,
     /// Entries that were run in a fresh child.
     looked_again: usize,
+    /// Whether the user knows that children are killed.
+    told_of_kills: bool,
 }
 
 impl Keeper {
@@ -109,6 +114,7 @@ impl Keeper {
             entries: HashMap::new(),
             next_number: 0,
             symbolizer: Symbolizer::default(),
+            findings: Index::new(settings.out.join("findings")),
             raw: HashSet::new(),
             fickle: HashMap::new(),
             unstable: HashSet::new(),
@@ -116,6 +122,7 @@ impl Keeper {
             stop,
             health: Health::new(settings.limits()),
             looked_again: 0,
+            told_of_kills: false,
             began: now,
             deadline: settings.max_time.map(|s| now + Duration::from_secs_f64(s.clamp(0.0, 1e9))),
             last_status: (now, 0),
@@ -215,6 +222,8 @@ impl Keeper {
     pub fn examine(&mut self, tally: &Tally, growth: Option<Growth>) {
         let execs = self.stats.execs - self.execs_before.min(self.stats.execs);
         (self.stats.tally, self.stats.growth) = (*tally, growth);
+        let share = tally.finding_nanos as f64 / self.began.elapsed().as_nanos().max(1) as f64;
+        self.stats.known_bugs = share.min(1.0);
         let drifting = (self.stats.variable, self.looked_again);
         let state = State { kept: self.stats.corpus, stability: self.stats.stability, drifting, growth };
         for warning in self.health.look(tally, execs, &state) {
@@ -274,7 +283,7 @@ impl Keeper {
             executions: self.stats.execs,
             ..Meta::default()
         };
-        Snapshot::new(maps, meta).map_err(|e| Error::unknown(e.to_string()))
+        Ok(Snapshot::new(maps, meta))
     }
 
     /// Counts an edge as covered although no entry of the corpus reaches it.
@@ -295,9 +304,160 @@ impl Keeper {
         Error::os_error(why.kind().into(), message)
     }
 
+    /// Keeps one finding, unless it is there already.
+    fn keep_finding(
+        &mut self,
+        found: &Found<'_>,
+        evidence: &Evidence,
+        mut described: Described,
+        reproduces: bool,
+        coverage: &[u8],
+    ) -> Result<(), Error> {
+        let execs = self.execs_before + found.execs;
+        let report = &mut described.report;
+        report.reproduces = reproduces;
+        report.harness = self.settings.harness.clone();
+        report.found_execs = execs;
+        report.found_seconds = self.millis() / 1000;
+        let title = report.title.clone();
+        let (path, new) = save(
+            &mut self.findings,
+            described,
+            found.input,
+            Some(coverage),
+            &self.settings.hitmap,
+            &self.settings.replay_flags(),
+            &self.setup,
+        )
+        .map_err(|e| self.lost(&e))?;
+        if !new {
+            return Ok(());
+        }
+        let is_hang = evidence.outcome == Outcome::Timeout;
+        let parent = self.number_of(found.parent);
+        let name = |id, millis| names::finding(id, evidence.signal, parent, millis, execs);
+        self.copy_finding(is_hang, self.millis(), name, found.input)?;
+        if is_hang {
+            self.stats.last.2 = unix_time();
+        } else {
+            self.stats.last.1 = unix_time();
+            self.stats.execs_at_crash = execs;
+        }
+        Message::Finding { title, folder: path.to_string_lossy().into_owned() }.send();
+        Ok(())
+    }
+
+    /// Puts an input where AFL++ has those of findings.
+    fn copy_finding(
+        &mut self,
+        is_hang: bool,
+        millis: u64,
+        name: impl Fn(usize, u64) -> String,
+        input: &[u8],
+    ) -> Result<(), Error> {
+        let (kind, id) = if is_hang { ("hangs", self.stats.hangs) } else { ("crashes", self.stats.crashes) };
+        self.folder.keep_finding(kind, &name(id, millis), input).map_err(|e| self.lost(&e))?;
+        if is_hang {
+            self.stats.hangs = id + 1;
+        } else {
+            self.stats.crashes = id + 1;
+        }
+        Ok(())
+    }
+
+    /// Puts each finding's input where AFL++ has those of findings, unless an engine has done so: one that is killed
+    /// has not.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn complete_copies(&mut self) -> Result<(), Error> {
+        let copied: HashSet<u64> = copies(&self.settings.out).iter().map(|input| xxh3_64(input)).collect();
+        for finding in self.known_findings()? {
+            let Ok(input) = disk::read(Path::new(&finding.input), disk::LONGEST_INPUT) else { continue };
+            if !copied.contains(&xxh3_64(&input)) {
+                let is_hang = finding.kind == Outcome::Timeout.word();
+                let name = |id, millis| names::finding(id, finding.signal, None, millis, finding.found_execs);
+                self.copy_finding(is_hang, finding.found_seconds * 1000, name, &input)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The findings of the campaign.
+    ///
+    /// # Errors
+    /// When their folder cannot be read.
+    pub fn known_findings(&self) -> Result<Vec<Report>, Error> {
+        all(self.findings.findings(), &self.settings.hitmap).map_err(|e| self.lost(&e))
+    }
+
+    /// Takes up what killed engines left of findings that they were writing; what has to be run again is given, with
+    /// the folder that it lies in.
+    pub fn recover_findings(&mut self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut inputs = Vec::new();
+        for left in left_overs(self.findings.findings()) {
+            match recover(&mut self.findings, &left) {
+                Ok(None) => {}
+                Ok(Some(input)) => inputs.push((left, input)),
+                Err(error) => self.tell(format!("{}: not recovered: {error}", left.display())),
+            }
+        }
+        inputs
+    }
+
+    /// Describes a finding anew that an older rule named, or whose report is damaged, by what a fresh child showed. It
+    /// keeps its folder, and its name when it did not come back.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn renew(
+        &mut self,
+        old: Report,
+        seen: Option<&Evidence>,
+        hits: &[Hit],
+        modules: &[Module],
+    ) -> Result<(), Error> {
+        let folder = Path::new(&old.input).parent().unwrap_or(Path::new("")).to_owned();
+        let is_damaged = old.damage.is_some();
+        let mut described = match seen {
+            Some(evidence) => describe(evidence, &mut self.symbolizer, modules),
+            None => {
+                Described { report: Report { tried_version: SIGNATURE_VERSION, ..old.clone() }, ..Described::default() }
+            }
+        };
+        let report = &mut described.report;
+        report.reproduces = seen.is_some() || (old.reproduces && !is_damaged);
+        report.harness = if is_damaged { self.settings.harness.clone() } else { old.harness };
+        if is_damaged && seen.is_none() {
+            report.title = "not known: its report was damaged, and it did not come back".into();
+        }
+        (report.input, report.input_len, report.replay) = (old.input, old.input_len, old.replay);
+        (report.found_execs, report.found_seconds) = (old.found_execs, old.found_seconds);
+        let coverage = if is_damaged && seen.is_some() { Some(self.snapshot(hits, modules)?.encode()) } else { None };
+        renew(&folder, &described, coverage.as_deref(), &self.settings.replay_flags()).map_err(|e| self.lost(&e))?;
+        self.raw.extend(seen.map(|evidence| evidence.raw));
+        Ok(())
+    }
+
     fn number_of(&self, parent: Option<CorpusId>) -> Option<usize> {
         self.entries.get(&parent?).map(|e| e.number)
     }
+}
+
+/// Every input in a `crashes` or `hangs` folder of a campaign.
+fn copies(out: &Path) -> Vec<Vec<u8>> {
+    let inside = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders = inside(out.into()).flat_map(|engine| ["crashes", "hangs"].map(|name| engine.join(name)));
+    let is_copy = |path: &PathBuf| path.file_name().is_some_and(|n| names::number(&n.to_string_lossy()).is_some());
+    folders.flat_map(inside).filter(is_copy).filter_map(|path| disk::read(&path, disk::LONGEST_INPUT).ok()).collect()
+}
+
+/// Whether what the fresh child showed stands for what was seen first: where it was is left to chance, or the
+/// first run has no more to say of it.
+fn is_told_by(first: &Evidence, again: &Evidence) -> bool {
+    let by_chance = matches!(first.outcome, Outcome::Timeout | Outcome::OutOfMemory);
+    let undescribed = first.outcome == Outcome::Exception && first.exception.is_none();
+    first.raw == again.raw || (first.outcome == again.outcome && (by_chance || undescribed))
 }
 
 impl Acts for Keeper {
@@ -347,49 +507,33 @@ impl Acts for Keeper {
     }
 
     fn found(&mut self, found: Found<'_>) -> Result<(), Error> {
-        let again = found.again.evidence.as_deref();
-        // What a fresh child shows is told; a finding that did not come back is told as it was seen.
-        let told = again.unwrap_or(found.first);
-        self.raw.insert(found.first.raw);
-        self.raw.extend(again.map(|e| e.raw));
-        let execs = self.execs_before + found.execs;
-        let Described { mut report, traceback } = describe(told, &mut self.symbolizer, found.modules);
-        report.reproduces = again.is_some();
-        report.harness = self.settings.harness.clone();
-        report.found_execs = execs;
-        report.found_seconds = self.millis() / 1000;
+        self.raw.extend(found.first.iter().chain(&found.again).map(|evidence| evidence.raw));
         for (edge, class) in found.hits {
             self.reached_by_finding(*edge, *class);
         }
+        let mut describe = |evidence| describe(evidence, &mut self.symbolizer, found.modules);
+        let again = found.again.map(|again| (again, describe(again)));
+        // What the first run saw is told for itself when the fresh child shows something else.
+        let other = found.first.filter(|first| !found.again.is_some_and(|again| is_told_by(first, again)));
+        let other = other.map(|first| (first, describe(first)));
+        let same = |(_, one): &(_, Described)| again.as_ref().is_some_and(|(_, two)| one.report.is_of(&two.report));
+        let other = other.filter(|first| !same(first));
         let coverage = self.snapshot(found.hits, found.modules)?.encode();
-        let findings = self.settings.out.join("findings");
-        let (outcome, signal) = (told.outcome, told.signal);
-        let title = report.title.clone();
-        let described = Described { report, traceback };
-        let (path, new) = save(
-            &findings,
-            described,
-            found.input,
-            Some(&coverage),
-            &self.settings.hitmap,
-            &self.settings.replay_flags(),
-            &self.setup,
-        )
-        .map_err(|e| self.lost(&e))?;
-        if new {
-            let hang = outcome == Outcome::Timeout;
-            let (kind, id) = if hang { ("hangs", self.stats.hangs) } else { ("crashes", self.stats.crashes) };
-            let name = names::finding(id, signal, self.number_of(found.parent), self.millis(), execs);
-            self.folder.keep_finding(kind, &name, found.input).map_err(|e| self.lost(&e))?;
-            if hang {
-                (self.stats.hangs, self.stats.last.2) = (id + 1, unix_time());
-            } else {
-                (self.stats.crashes, self.stats.last.1) = (id + 1, unix_time());
-                self.stats.execs_at_crash = execs;
-            }
-            Message::Finding { title, folder: path.to_string_lossy().into_owned() }.send();
+        for (evidence, described) in again.into_iter().chain(other) {
+            let reproduces = found.again.is_some_and(|again| std::ptr::eq(again, evidence));
+            self.keep_finding(&found, evidence, described, reproduces, &coverage)?;
         }
         Ok(())
+    }
+
+    fn was_killed(&mut self) {
+        if !std::mem::replace(&mut self.told_of_kills, true) {
+            self.tell(
+                "a process was killed from outside (is the machine out of memory?); its input was run again and did \
+                 nothing of the kind, so it is no finding"
+                    .into(),
+            );
+        }
     }
 
     fn fickle(&mut self, hit: Hit) -> bool {
@@ -445,6 +589,7 @@ impl Keeper {
             total_edges: self.stats.total_edges,
             corpus: self.stats.corpus,
             stability: self.stats.stability,
+            known_bugs: self.stats.known_bugs,
             ails: self.health.ails(),
         })
         .send();

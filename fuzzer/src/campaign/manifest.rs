@@ -1,9 +1,12 @@
 //! `campaign.json`: what a campaign is, so that a later session takes up this one and no other.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use hitmap_observers::snapshot::ModuleId;
+use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::Module;
 
 use super::unix_time;
@@ -49,6 +52,9 @@ pub struct Manifest {
     pub sanitizer: Option<Sanitizer>,
     /// The instrumented libraries.
     pub modules: Vec<Build>,
+    /// Builds that were loaded in this session, each with its file: (identity, path).
+    #[serde(skip)]
+    here: BTreeSet<(String, String)>,
 }
 
 /// One instrumented library, as built.
@@ -60,12 +66,25 @@ pub struct Build {
     pub identity: String,
     /// Its edges.
     pub edges: u32,
+    /// The file it was loaded from when it was first met; empty in campaigns that older versions began.
+    #[serde(default)]
+    pub path: String,
+    /// Where that is below the folder that it is imported from, as far as the path alone does not say it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub below: String,
 }
 
 impl Build {
     /// What is kept of a module.
     pub fn of(module: &Module) -> Build {
-        Build { name: module.name().into(), identity: module.identity.to_string(), edges: module.edges }
+        let ModuleId { name, path, below, identity, edges, .. } = ModuleId::from(module);
+        Build { name, identity: identity.to_string(), edges, path, below }
+    }
+
+    /// What names the library, whichever build; the identity is not compared.
+    fn library(&self) -> ModuleId {
+        let (name, path, below) = (self.name.clone(), self.path.clone(), self.below.clone());
+        ModuleId { identity: Identity::new(&[]), kind: 0, edges: self.edges, name, path, below }
     }
 }
 
@@ -85,6 +104,7 @@ impl Manifest {
             map_edges: settings.map_edges,
             sanitizer: settings.sanitizer,
             modules: Vec::new(),
+            here: BTreeSet::new(),
         }
     }
 
@@ -104,6 +124,7 @@ impl Manifest {
             map_edges: hitmap_wire::region::DEFAULT_EDGES,
             sanitizer: None,
             modules: Vec::new(),
+            here: BTreeSet::new(),
         }
     }
 
@@ -195,26 +216,62 @@ impl Manifest {
         )))
     }
 
-    /// Whether `modules` are the builds that the campaign began with.
+    /// Whether each of `modules` is a build that the campaign knows, or a library that it has not met.
     ///
     /// # Errors
-    /// When a library of the same name is another build.
-    pub fn check_builds<'a>(&self, out: &Path, modules: impl IntoIterator<Item = &'a Module>) -> Result<(), Failure> {
-        for now in modules.into_iter().map(Build::of) {
-            let before: Vec<&Build> = self.modules.iter().filter(|b| b.name == now.name).collect();
-            if let Some(other) = before.first().filter(|_| !before.iter().any(|b| b.identity == now.identity)) {
-                return Err(Failure::usage(format!(
-                    "{}: a campaign of another build of {}: it began with {}, now it is {}; \
-                     its edges cannot be compared, so start anew with another -o (and -i {} to keep the inputs)",
-                    out.display(),
-                    now.name,
-                    other.identity,
-                    now.identity,
-                    out.join("w0/queue").display()
-                )));
+    /// When one is another build of a library that the campaign knows.
+    pub fn check_builds<'a>(
+        &mut self,
+        out: &Path,
+        modules: impl IntoIterator<Item = &'a Module>,
+    ) -> Result<(), Failure> {
+        let is_known = |manifest: &Manifest, now: &Build| manifest.modules.iter().any(|b| b.identity == now.identity);
+        let mut new = Vec::new();
+        for module in modules {
+            let now = Build::of(module);
+            let known = is_known(self, &now);
+            if module.load_bias != 0 || !known {
+                self.here.insert((now.identity.clone(), now.path.clone()));
+            }
+            if !known {
+                new.push(now);
             }
         }
-        Ok(())
+        match new.iter().find_map(|now| Some((now, self.replaced_by(now)?))) {
+            None => Ok(()),
+            Some((now, before)) => Err(Failure::usage(format!(
+                "{}: a campaign of another build of {}: it began with {}, now it is {} ({}); \
+                 its edges cannot be compared, so start anew with another -o (and -i {} to keep the inputs)",
+                out.display(),
+                now.library().label(),
+                before.identity,
+                now.identity,
+                now.path,
+                out.join("w0/queue").display()
+            ))),
+        }
+    }
+
+    /// The build in whose place `now` is: of the same library, and not in use beside it from another file.
+    fn replaced_by(&self, now: &Build) -> Option<&Build> {
+        let library = now.library();
+        let beside =
+            |before: &Build| self.here.iter().any(|(identity, path)| *identity == before.identity && *path != now.path);
+        self.modules.iter().find(|before| before.library().is_same_library(&library) && !beside(before))
+    }
+
+    /// Takes over the libraries that another engine of the campaign has met.
+    pub fn take_builds(&mut self, saved: Manifest) {
+        for build in saved.modules {
+            self.add_build(build);
+        }
+    }
+
+    fn add_build(&mut self, build: Build) {
+        let is_same = |known: &Build| (&known.identity, known.edges) == (&build.identity, build.edges);
+        if !self.modules.iter().any(is_same) {
+            self.modules.push(build);
+        }
     }
 
     /// Whether the campaign in `out` has a manifest.
@@ -243,9 +300,7 @@ impl Manifest {
     pub fn add_builds<'a>(&mut self, modules: impl IntoIterator<Item = &'a Module>) -> bool {
         let before = self.modules.len();
         for build in modules.into_iter().map(Build::of) {
-            if !self.modules.contains(&build) {
-                self.modules.push(build);
-            }
+            self.add_build(build);
         }
         self.modules.len() > before
     }
@@ -266,12 +321,15 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hitmap_wire::identity::Identity;
 
     fn module(name: &str, identity: &[u8]) -> Module {
+        at(&format!("/x/{name}"), identity)
+    }
+
+    fn at(path: &str, identity: &[u8]) -> Module {
         Module {
             identity: Identity::new(identity),
-            path: format!("/x/{name}"),
+            path: path.into(),
             kind: 3,
             base: 4096,
             edges: 9,
@@ -309,6 +367,90 @@ mod tests {
         assert!(manifest.check_builds(&settings.out, &[module("a.so", &[1]), module("b.so", &[9])]).is_ok());
         let refused = manifest.check_builds(&settings.out, &[module("a.so", &[2])]).unwrap_err();
         assert!(refused.message.contains("began with 01, now it is 02"), "{refused}");
+    }
+
+    #[test]
+    fn a_library_is_more_than_its_last_name() {
+        const OLD: &str = "/old/lib/python3.11/site-packages";
+        const NEW: &str = "/new/lib/python3.12/site-packages";
+        // What the campaign has met, what is loaded now, and whose build is refused.
+        type Libraries = [(&'static str, u8)];
+        let table: &[(&str, &Libraries, &Libraries, Option<&str>)] = &[
+            ("nothing changed", &[("/x/pa/_core.so", 1)], &[("/x/pa/_core.so", 1)], None),
+            ("rebuilt at the same place", &[("/x/pa/_core.so", 1)], &[("/x/pa/_core.so", 2)], Some("_core.so")),
+            (
+                "another of the same name, imported late",
+                &[("site/pa/_core.so", 1)],
+                &[("site/pa/_core.so", 1), ("site/pb/_core.so", 2)],
+                None,
+            ),
+            (
+                "another of the same name, in a folder that is no package",
+                &[("/x/pa/_core.so", 1)],
+                &[("/x/pa/_core.so", 1), ("/x/pb/_core.so", 2)],
+                None,
+            ),
+            (
+                "the late one was rebuilt",
+                &[("site/pa/_core.so", 1), ("site/pb/_core.so", 2)],
+                &[("site/pa/_core.so", 1), ("site/pb/_core.so", 3)],
+                Some("pb/_core.so"),
+            ),
+            (
+                "the late one was rebuilt and the first is not loaded",
+                &[("site/pa/_core.so", 1), ("site/pb/_core.so", 2)],
+                &[("site/pb/_core.so", 3)],
+                Some("pb/_core.so"),
+            ),
+            (
+                "another virtual environment with the same builds",
+                &[("site/pa/_core.so", 1), ("site/pb/_core.so", 2)],
+                &[("new/pa/_core.so", 1), ("new/pb/_core.so", 2)],
+                None,
+            ),
+            (
+                "another virtual environment with another build",
+                &[("site/pa/_core.so", 1), ("site/pb/_core.so", 2)],
+                &[("new/pa/_core.so", 1), ("new/pb/_core.so", 3)],
+                Some("pb/_core.so"),
+            ),
+            (
+                "another Python",
+                &[("site/pa/_core.cpython-311-x86_64-linux-gnu.so", 1)],
+                &[("new/pa/_core.cpython-312-x86_64-linux-gnu.so", 2)],
+                Some("pa/_core.cpython-312-x86_64-linux-gnu.so"),
+            ),
+            ("copies", &[("/x/one/a.so", 1)], &[("/x/one/a.so", 1), ("/x/two/a.so", 1)], None),
+            ("two builds at once", &[("/x/one/a.so", 1)], &[("/x/one/a.so", 1), ("/x/two/a.so", 2)], None),
+            ("a library more", &[("/x/a.so", 1)], &[("/x/a.so", 1), ("/x/b.so", 2)], None),
+        ];
+        let module = |(path, build): &(&str, u8)| {
+            let path = path.replace("site/", &format!("{OLD}/")).replace("new/", &format!("{NEW}/"));
+            Module { load_bias: 0x1000, ..at(&path, &[*build]) }
+        };
+        let out = Path::new("/o");
+        for (what, before, now, refused) in table {
+            let mut campaign = Manifest::new(&Settings::for_test(out));
+            campaign.add_builds(&before.iter().map(module).collect::<Vec<_>>());
+            // The next session reads it from its file.
+            let mut campaign: Manifest = serde_json::from_value(serde_json::to_value(&campaign).unwrap()).unwrap();
+            let checked = campaign.check_builds(out, &now.iter().map(module).collect::<Vec<_>>());
+            match (checked, refused) {
+                (Ok(()), None) => {}
+                (Err(error), Some(name)) => assert!(error.message.contains(&format!("build of {name}:")), "{error}"),
+                (checked, _) => panic!("{what}: {checked:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn campaigns_of_older_versions_are_taken_up() {
+        let mut saved = serde_json::to_value(Manifest::new(&Settings::for_test("/o".as_ref()))).unwrap();
+        saved["modules"] = serde_json::json!([{"name": "a.so", "identity": "01", "edges": 9}]);
+        let mut campaign: Manifest = serde_json::from_value(saved).unwrap();
+        campaign.check_builds("/o".as_ref(), &[module("a.so", &[1])]).unwrap();
+        assert!(!campaign.add_builds(&[module("a.so", &[1])]));
+        assert!(campaign.check_builds("/o".as_ref(), &[module("a.so", &[2])]).is_err());
     }
 
     proptest::proptest! {

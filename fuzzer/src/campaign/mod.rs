@@ -14,18 +14,20 @@ pub mod peers;
 pub mod stats;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Removes what killed processes were just writing into `folder`. What a living one writes stays.
 pub fn sweep_temporaries(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !is_left_over(&entry.file_name().to_string_lossy()) {
-            continue;
-        }
-        let path = entry.path();
+    for path in left_overs(folder) {
         // What cannot be removed does no harm: nothing reads these names.
         let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     }
+}
+
+/// What killed processes were just writing into `folder`.
+pub fn left_overs(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| is_left_over(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
 }
 
 /// `.making-PID-…` is ours, `.hitmap-PID-….tmp` a snapshot's.

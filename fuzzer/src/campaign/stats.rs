@@ -64,6 +64,8 @@ pub struct Stats {
     pub slowest_ms: u64,
     /// Tokens in use.
     pub tokens: usize,
+    /// The share of this session's time that findings took, nearly all of it known ones.
+    pub known_bugs: f64,
     /// What the worker has done in this session.
     pub tally: Tally,
     /// How the memory of a child grows.
@@ -129,7 +131,9 @@ impl Stats {
         put("runs_rejected", self.tally.rejected.to_string());
         put("runs_raised", self.tally.raised.to_string());
         put("runs_died", self.tally.died.to_string());
+        put("runs_cut", self.tally.cut.to_string());
         put("children", self.tally.children.to_string());
+        put("time_known_bugs", format!("{:.2}%", 100.0 * self.known_bugs));
         if let Some(growth) = &self.growth {
             put("growth_per_run", format!("{:.0}", growth.resident));
             put("growth_heap", format!("{:.0}", growth.heap));

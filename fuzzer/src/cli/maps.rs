@@ -51,9 +51,9 @@ pub fn percent(hits: u64, edges: u64) -> f64 {
     if edges == 0 { 0.0 } else { hits as f64 * 100.0 / edges as f64 }
 }
 
-/// What people call a module. A program has no name to the loader.
+/// What people call a module: with its package, as many have a `_core.so`. A program has no name to the loader.
 pub fn name(id: &ModuleId) -> String {
-    if id.name.is_empty() { "(program)".to_owned() } else { printable(&id.name) }
+    if id.name.is_empty() { "(program)".to_owned() } else { printable(id.label()) }
 }
 
 /// Text from a file as it may go to a terminal: what would steer one is escaped.
@@ -102,10 +102,11 @@ pub(super) mod tests {
                 edges: *edges,
                 name: (*name).into(),
                 path: format!("/lib/{name}"),
+                below: String::new(),
             };
             ModuleMap::new(id, Hits::new(hits).unwrap()).unwrap()
         });
-        Snapshot::new(modules.collect(), Meta::default()).unwrap()
+        Snapshot::new(modules.collect(), Meta::default())
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod watch;
 pub mod worker;
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -191,16 +192,14 @@ fn listen(heard: impl FnMut() + Send + 'static) -> Result<(), Failure> {
     })
 }
 
-/// Hands over to a module of the Python package.
+/// Becomes a module of the Python package: a signal that ends this command reaches that one.
 fn python(front: &Front, module: &[&str], forwarded: Forwarded) -> Result<i32, Failure> {
     let mut command = std::process::Command::new(&front.python);
-    let status = command.arg("-m").args(module).args(forwarded.arguments).status().map_err(|e| {
-        Failure::usage(format!(
-            "cannot start {}: {e}; it must be a Python with hitmap installed",
-            front.python.to_string_lossy()
-        ))
-    })?;
-    Ok(status.code().unwrap_or(exit::INTERNAL))
+    let error = command.arg("-m").args(module).args(forwarded.arguments).exec();
+    Err(Failure::usage(format!(
+        "cannot start {}: {error}; it must be a Python with hitmap installed",
+        front.python.to_string_lossy()
+    )))
 }
 
 #[cfg(test)]

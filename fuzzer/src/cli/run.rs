@@ -18,11 +18,13 @@ use crate::print;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hitmap run -- python script.py
+  hitmap-clang++ --hitmap-live main.cpp -o main && hitmap run -- ./main
   hitmap run --name /mylib -- ./server &  hitmap watch --name /mylib
 
 The command finds LLVM_COVMAP_SHM_NAME and LLVM_COVMAP_SHM_SIZE in its environment. Functions are counted
-in what is compiled with -fsanitize-coverage=func,trace-pc-guard,pc-table or llvm-covmap's pass, in a
-process that has hitmap's runtime. The exit code is the command's; 128 and the signal's number when a
+in what hitmap-clang++ --hitmap-live built, or the flags of `hitmap flags --live`: it brings the runtime along. In a
+process that has the runtime, as by `import hitmap`, they are also counted in what is compiled with
+-fsanitize-coverage=func,trace-pc-guard,pc-table or llvm-covmap's pass. The exit code is the command's; 128 and the signal's number when a
 signal ended it.")]
 pub struct Typed {
     /// What the shared memory object is called; a name of its own when it is left out
@@ -69,8 +71,8 @@ fn line(covered: Covered) -> String {
     let bits = format!("hitmap: {} of {} bits covered", grouped(covered.covered), grouped(covered.total));
     match covered.covered {
         0 => format!(
-            "{bits}; compile with -fsanitize-coverage=func,trace-pc-guard,pc-table and bring libhitmap_rt.so in, \
-             for instance by `import hitmap`"
+            "{bits}; build with hitmap-clang++ --hitmap-live, or the flags of `hitmap flags --live`, and in Python \
+             import hitmap before the library"
         ),
         _ => format!("{bits} ({:.3} %)", covered.ratio() * 100.0),
     }
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn nothing_recorded_says_what_to_do() {
-        assert!(line(Covered { covered: 0, total: 64 }).contains("compile with"));
+        assert!(line(Covered { covered: 0, total: 64 }).contains("--hitmap-live"));
         assert_eq!(line(Covered { covered: 16, total: 1600 }), "hitmap: 16 of 1,600 bits covered (1.000 %)");
     }
 }

@@ -53,11 +53,11 @@ const PEERS_EVERY: Duration = Duration::from_millis(700);
 
 /// LibAFL's parts of a session, and the stage.
 pub struct Engine {
-    fuzzer: Fuzzer,
-    executor: WorkerExecutor,
-    state: State,
+    pub(super) fuzzer: Fuzzer,
+    pub(super) executor: WorkerExecutor,
+    pub(super) state: State,
     manager: Manager,
-    stages: (BatchStage<Keeper>, ()),
+    pub(super) stages: (BatchStage<Keeper>, ()),
     /// What the user should know of what earlier sessions left.
     pub notes: Vec<String>,
     manifest: Manifest,
@@ -179,7 +179,7 @@ impl Engine {
         }
     }
 
-    fn evaluate(&mut self, input: Vec<u8>) -> Result<bool, Failure> {
+    pub(super) fn evaluate(&mut self, input: Vec<u8>) -> Result<bool, Failure> {
         let input = BytesInput::new(input);
         let Engine { fuzzer, executor, state, manager, stages, .. } = self;
         let evaluated = stages.0.evaluate(&mut Parts { fuzzer, executor, state, manager }, &input);
@@ -284,9 +284,11 @@ impl Engine {
         *self.state.executions_mut() += 1;
         let seen = self.executor.worker().observe(input, true, &mut fresh)?;
         drift.took(began.elapsed());
-        if seen.evidence.is_some() {
+        if let Some(first) = seen.evidence {
             *self.state.corpus_mut().current_mut() = None;
-            return self.evaluate(input.to_vec()).map(|_| ());
+            let Engine { fuzzer, executor, state, manager, stages, .. } = self;
+            let confirmed = stages.0.suspect(&mut Parts { fuzzer, executor, state, manager }, testcase, first);
+            return confirmed.map_err(|e| told(executor, e));
         }
         let entry = self.state.corpus().get(id).map_err(broken)?.borrow();
         let lost =
@@ -319,13 +321,13 @@ impl Engine {
         acts.note(history, modules, state.current_corpus_id().map_err(broken)?);
         acts.tick(*state.executions());
         if now || acts.save_is_due() {
-            // A library that the harness imports late is part of the campaign from now on.
-            if let Some(out) = out {
-                manifest.check_builds(out, modules.iter().filter(|m| m.load_bias != 0))?;
-                if manifest.add_builds(modules) {
-                    acts.setup = manifest.to_text()?;
-                    manifest.save(out)?;
-                }
+            // A library that the harness imports late is part of the campaign from now on; the worker has
+            // asked whether it may.
+            if let Some(out) = out
+                && manifest.add_builds(modules)
+            {
+                acts.setup = manifest.to_text()?;
+                manifest.save(out)?;
             }
             acts.stats.favoured = scheduler.favoured();
             acts.stats.pending = scheduler.pending();
@@ -347,11 +349,11 @@ fn write_setup(folder: &Path, settings: &Settings) -> Result<(), Failure> {
 }
 
 /// The worker's own error when it was one, else LibAFL's or the disk's.
-fn told(executor: &mut WorkerExecutor, error: libafl::Error) -> Failure {
+pub(super) fn told(executor: &mut WorkerExecutor, error: libafl::Error) -> Failure {
     executor.take_error().map_or_else(|| broken(error), Failure::from)
 }
 
-fn broken(error: libafl::Error) -> Failure {
+pub(super) fn broken(error: libafl::Error) -> Failure {
     match error {
         // The keeper's: a file that cannot be written is the user's to mend, and the text says how.
         libafl::Error::OsError(_, message, _) => Failure::usage(message),
@@ -360,7 +362,7 @@ fn broken(error: libafl::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::worker::mock::{Does, MockTracer, MockWorker, compared_numbers};
     use crate::worker::{Made, Makers, Miss, Observation, Seen, Wish, WorkerError};
@@ -369,7 +371,7 @@ mod tests {
     use hitmap_wire::outcome::Outcome;
 
     /// Nested compares: each right byte is an edge, three of them are a crash. Some inputs raise.
-    fn maze(input: &[u8]) -> Does {
+    pub fn maze(input: &[u8]) -> Does {
         let right = input.iter().zip(b"hit").take_while(|(a, b)| a == b).count();
         let mut hits: Vec<Hit> = (0..=right as u32).map(|depth| (4096 + depth, 1)).collect();
         hits.push((4200 + input.len().min(9) as u32, 1));
@@ -381,25 +383,43 @@ mod tests {
         (hits, outcome)
     }
 
-    fn session(out: &Path, takes: Vec<usize>, execs: u64, stop: bool) -> Engine {
+    pub fn session(out: &Path, takes: Vec<usize>, execs: u64, stop: bool) -> Engine {
         let worker = Box::new(MockWorker::new(maze, takes));
         run(out, worker, Replacing::absent(), execs, stop)
     }
 
-    fn run(out: &Path, worker: Box<dyn Worker>, replacing: Replacing, execs: u64, stop: bool) -> Engine {
-        let mut settings = Settings::for_test(out);
-        settings.max_execs = Some(execs);
+    pub fn run(out: &Path, worker: Box<dyn Worker>, replacing: Replacing, execs: u64, stop: bool) -> Engine {
+        let (engine, ended) = run_to_end(out, worker, replacing, execs, stop);
+        ended.unwrap();
+        engine
+    }
+
+    pub fn run_to_end(
+        out: &Path,
+        worker: Box<dyn Worker>,
+        replacing: Replacing,
+        execs: u64,
+        stop: bool,
+    ) -> (Engine, Result<(), Failure>) {
+        let mut engine = open(out, worker, replacing, execs, stop);
+        let seeds = [Seed { name: "seed".into(), input: b"x".to_vec() }];
+        engine.take_up_seeds(&seeds).unwrap();
+        let ended = engine.fuzz(&settings(out, execs), 0, Some(execs));
+        (engine, ended)
+    }
+
+    fn settings(out: &Path, execs: u64) -> Settings {
+        Settings { max_execs: Some(execs), ..Settings::for_test(out) }
+    }
+
+    pub fn open(out: &Path, worker: Box<dyn Worker>, replacing: Replacing, execs: u64, stop: bool) -> Engine {
+        let settings = settings(out, execs);
         let history = History::new(1 << 16).unwrap();
         let manifest = Manifest::open(out).unwrap().unwrap_or_else(|| Manifest::new(&settings));
         let stop = Arc::new(AtomicBool::new(stop));
         let (budget, rand) = (settings.max_execs, Xoshiro::new(settings.seed));
         let tokens = Tokens::new();
-        let mut engine =
-            Engine::open(&settings, 0, budget, rand, manifest, history, worker, replacing, tokens, stop).unwrap();
-        let seeds = [Seed { name: "seed".into(), input: b"x".to_vec() }];
-        engine.take_up_seeds(&seeds).unwrap();
-        engine.fuzz(&settings, 0, settings.max_execs).unwrap();
-        engine
+        Engine::open(&settings, 0, budget, rand, manifest, history, worker, replacing, tokens, stop).unwrap()
     }
 
     /// Names without the clock, and contents.
@@ -455,7 +475,7 @@ mod tests {
                 (hits.len() as u64, Outcome::Ok, log)
             });
             run(out.path(), worker, Replacing::new(Box::new(|| Ok(Box::new(tracer)))), 5_000, false);
-            let findings = crate::finding::save::all(&out.path().join("findings"), "hitmap").unwrap();
+            let findings = crate::finding::kept::all(&out.path().join("findings"), "hitmap").unwrap();
             assert_eq!(findings.len(), 1);
         }
         let [a, b, c] = outs.map(|out| queue(out.path()));
@@ -492,10 +512,41 @@ mod tests {
     fn findings_are_kept_and_fuzzing_goes_on() {
         let out = tempfile::tempdir().unwrap();
         let engine = session(out.path(), vec![64], 300_000, false);
-        let findings = crate::finding::save::all(&out.path().join("findings"), "hitmap").unwrap();
+        let findings = crate::finding::kept::all(&out.path().join("findings"), "hitmap").unwrap();
         let kinds: Vec<&str> = findings.iter().map(|f| f.kind.as_str()).collect();
         assert!(kinds.contains(&"signal") && kinds.contains(&"exception"), "{kinds:?}");
         assert!(*engine.state.executions() >= 300_000);
+    }
+
+    /// Inputs that hold a `!` hang.
+    fn hangs(input: &[u8]) -> Does {
+        let outcome = if input.contains(&b'!') { Outcome::Timeout } else { Outcome::Ok };
+        (vec![(4096, 1), (4100 + u32::from(input.len() > 4), 1)], outcome)
+    }
+
+    #[test]
+    fn a_visit_that_meets_known_hangs_is_left_however_much_travels() {
+        let outs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let mut met = Vec::new();
+        for (out, takes) in outs.iter().zip([vec![1], vec![512], vec![3, 1, 40]]) {
+            let count = std::rc::Rc::new(std::cell::Cell::new(0));
+            let target = {
+                let count = count.clone();
+                move |input: &[u8]| {
+                    let does = hangs(input);
+                    count.set(count.get() + usize::from(does.1 == Outcome::Timeout));
+                    does
+                }
+            };
+            let engine = run(out.path(), Box::new(MockWorker::new(target, takes)), Replacing::absent(), 60_000, false);
+            let visits = *engine.state.executions() / 64;
+            assert!(count.get() as u64 <= 2 * visits, "{} hangs in {visits} visits at the most", count.get());
+            met.push(count.get());
+        }
+        assert!(met[0] > 10 && met.iter().all(|count| *count == met[0]), "{met:?}");
+        let [a, b, c] = outs.map(|out| queue(out.path()));
+        assert_eq!(a, b);
+        assert_eq!(a, c);
     }
 
     /// A target that dies of what only trimming makes: inputs of 8 to 15 bytes, which bring nothing in a batch.
@@ -531,7 +582,7 @@ mod tests {
         };
         let worker = Brittle(MockWorker::new(target, vec![64]));
         run(out.path(), Box::new(worker), Replacing::absent(), 3_000, false);
-        let findings = crate::finding::save::all(&out.path().join("findings"), "hitmap").unwrap();
+        let findings = crate::finding::kept::all(&out.path().join("findings"), "hitmap").unwrap();
         assert_eq!(findings.iter().map(|f| f.kind.as_str()).collect::<Vec<_>>(), ["signal"]);
         assert!((8..16).contains(&findings[0].input_len));
     }

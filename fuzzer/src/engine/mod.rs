@@ -3,11 +3,13 @@
 //! LibAFL is met in this folder (outside of it only its `Error` and `CorpusId` are named); its type
 //! parameters are spelled once, here. In the order of the loop: [`scheduler`] picks a testcase, [`stage`]
 //! makes mutants of it, by [`comparisons`], [`havoc`] and the harness's own functions ([`making`]), and has them run in batches, [`executor`] runs
-//! again what was flagged, feedback and [`objective`] judge.
+//! again what was flagged, feedback and [`objective`] judge; findings are confirmed in `confirm`.
 
 pub mod comparisons;
+mod confirm;
 pub mod drift;
 mod driver;
+mod earlier;
 pub mod executor;
 pub mod havoc;
 pub mod making;

@@ -57,7 +57,19 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     let files = Files::new(settings.map_edges).map_err(Failure::system("no room for the map"))?;
     let known: Vec<_> = known.iter().map(module_of).collect();
     let mut worker = ProcessWorker::start(settings.launch(), settings.limits(), files, history.fd(), &known)?;
-    manifest.check_builds(&settings.out, loaded(&worker, &known))?;
+    let mut builds = manifest.clone();
+    builds.check_builds(&settings.out, loaded(&worker, &known))?;
+    builds.add_builds(worker.modules());
+    let out = settings.out.clone();
+    worker.admit(move |modules| {
+        // Another engine may have met libraries that this one has not.
+        if let Ok(Some(saved)) = Manifest::open(&out) {
+            builds.take_builds(saved);
+        }
+        builds.check_builds(&out, modules).map_err(|refused| refused.message)?;
+        builds.add_builds(modules);
+        Ok(())
+    });
     let mut notes = notes(&worker);
     let mut rand = Xoshiro::new(settings.seed.wrapping_add(index as u64));
     if settings.seeds.is_empty() {
@@ -79,8 +91,12 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     let worker = Box::new(worker);
     let mut engine = Engine::open(settings, index, budget, rand, manifest, history, worker, replacing, tokens, stop)?;
     notes.append(&mut engine.notes);
-    if index == 0 && !settings.bench {
-        notes.extend(Made::by_this_user().and_then(|made| made.remember(&engine.claim())).err());
+    if index == 0 {
+        if !settings.bench {
+            notes.extend(Made::by_this_user().and_then(|made| made.remember(&engine.claim())).err());
+        }
+        // The other engines start afterwards, and find the findings as they are called now.
+        engine.take_up_findings(budget)?;
     }
     Message::Ready { notes }.send();
     engine.take_up_seeds(&seeds)?;

@@ -17,6 +17,7 @@ use libafl::state::{HasCorpus, HasCurrentTestcase, HasExecutions, HasMaxSize, Ha
 use libafl::{Error, HasFeedback, HasScheduler};
 use libafl_bolts::rands::Rand;
 
+use super::comparisons::replace::Patch;
 use super::comparisons::{self, Replacing};
 use super::executor::WorkerExecutor;
 use super::havoc::Havoc;
@@ -27,6 +28,7 @@ use super::{Fuzzer, Manager, State, trim};
 use crate::worker::{Evidence, Miss, Observation, Seen};
 use hitmap_observers::observer::Hit;
 use hitmap_wire::modules::Module;
+use hitmap_wire::outcome::Outcome;
 
 /// The measure of a visit, in mutants. A favoured entry and one that was never visited get more.
 const VISIT: usize = 128;
@@ -38,6 +40,9 @@ const FEW: usize = 4;
 /// How long a visit may take, in nanoseconds, when time may decide at all: what it finds is kept when
 /// it ends.
 const LONGEST: f64 = 1e9;
+/// Hangs that a visit meets before the rest of its mutants is left, when there is one that is known: each costs as
+/// much as thousands of runs, and they come in crowds.
+const HANGS: usize = 2;
 
 /// What the engine does about its decisions: the one place that touches disk and reports.
 pub trait Acts {
@@ -48,12 +53,14 @@ pub trait Acts {
     fn kept(&mut self, new: Kept<'_>) -> Result<(), Error>;
     /// Whether this finding is known by its raw hash; a known one is counted and not run again.
     fn is_known(&mut self, raw: u64) -> bool;
-    /// An input is a finding: the evidence of the batch, and, when the input was run again in a
-    /// fresh child, what that showed and touched.
+    /// An input is a finding: the evidence of the batch, what a fresh child showed, or both, which may be two
+    /// findings.
     ///
     /// # Errors
     /// When it cannot be kept.
     fn found(&mut self, found: Found<'_>) -> Result<(), Error>;
+    /// A child was ended by another process, and its input did nothing of the kind when it ran again.
+    fn was_killed(&mut self);
     /// An input was flagged for this hit but did not show anything new when it was run again.
     /// Returns true when the hit is to be silenced.
     fn fickle(&mut self, hit: Hit) -> bool;
@@ -93,10 +100,10 @@ pub struct Kept<'a> {
 pub struct Found<'a> {
     /// Its bytes.
     pub input: &'a [u8],
-    /// What the batch saw.
-    pub first: &'a Evidence,
+    /// What was seen first, mostly in a batch.
+    pub first: Option<&'a Evidence>,
     /// What a fresh child showed.
-    pub again: &'a Observation,
+    pub again: Option<&'a Evidence>,
     /// What it touched in the fresh child.
     pub hits: &'a [Hit],
     /// The testcase it was made from.
@@ -116,15 +123,19 @@ pub struct BatchStage<A> {
     /// What is done about decisions.
     pub acts: A,
     max_execs: Option<u64>,
-    mutants: Mutants,
+    pub(super) mutants: Mutants,
+    /// The replacements among them, which come first.
+    patches: Vec<Patch>,
+    /// Whether a hang is among the findings. Counted by outcomes, which repeat, not by where each was seen.
+    pub(super) knows_hangs: bool,
     /// The mutant that is being made.
     scratch: BytesInput,
-    seen: Vec<Seen>,
+    pub(super) seen: Vec<Seen>,
     batch: Vec<Seen>,
     /// What was new in this visit's mutants, by hash, and has been looked at.
     looked_at: HashSet<u64>,
     /// Findings that showed while an input was trimmed, or run once more.
-    aside: Vec<(BytesInput, Box<Evidence>)>,
+    pub(super) aside: Vec<(BytesInput, Box<Evidence>)>,
     /// Set when somebody asks where the time goes.
     pub stopwatch: Option<Stopwatch>,
 }
@@ -142,8 +153,8 @@ pub struct Parts<'a> {
 }
 
 /// One input that went through LibAFL's evaluate path.
-struct Evaluated {
-    observation: Observation,
+pub(super) struct Evaluated {
+    pub(super) observation: Observation,
     parent: Option<CorpusId>,
     /// Its number, when it was added to the corpus.
     id: Option<CorpusId>,
@@ -161,8 +172,13 @@ impl Parts<'_> {
         Ok(observed.evidence.map_or(Ok(hits), Err))
     }
 
-    fn evaluate(&mut self, input: &BytesInput, fresh: bool) -> Result<Evaluated, Error> {
-        let parent = *self.state.corpus().current();
+    /// The testcase that mutants are made of now.
+    pub(super) fn parent(&self) -> Option<CorpusId> {
+        *self.state.corpus().current()
+    }
+
+    pub(super) fn evaluate(&mut self, input: &BytesInput, fresh: bool) -> Result<Evaluated, Error> {
+        let parent = self.parent();
         let covered = self.fuzzer.feedback().history().covered();
         self.executor.set_fresh(fresh);
         let (result, id) = self.fuzzer.evaluate_input(self.state, self.executor, self.manager, input)?;
@@ -189,6 +205,8 @@ impl<A: Acts> BatchStage<A> {
             acts,
             max_execs,
             mutants: Mutants::default(),
+            patches: Vec::new(),
+            knows_hangs: false,
             scratch: BytesInput::new(Vec::new()),
             seen: Vec::new(),
             batch: Vec::new(),
@@ -216,12 +234,26 @@ impl<A: Acts> BatchStage<A> {
             Some(first) => self.confirm(parts, input, first).map(|()| false)?,
             None => self.keep(parts, input, &evaluated)?,
         };
+        self.confirm_aside(parts)?;
+        Ok(kept)
+    }
+
+    /// Confirms an input that turned out to be a finding when it ran alone.
+    ///
+    /// # Errors
+    /// When the worker cannot go on or the input cannot be kept.
+    pub fn suspect(&mut self, parts: &mut Parts<'_>, input: BytesInput, first: Box<Evidence>) -> Result<(), Error> {
+        self.aside.push((input, first));
+        self.confirm_aside(parts)
+    }
+
+    fn confirm_aside(&mut self, parts: &mut Parts<'_>) -> Result<(), Error> {
         while let Some((input, first)) = self.aside.pop() {
             if !self.acts.is_known(first.raw) {
                 self.confirm(parts, &input, &first)?;
             }
         }
-        Ok(kept)
+        Ok(())
     }
 
     /// How many mutants a visit makes. Under a budget in executions the generator alone decides, so
@@ -269,7 +301,8 @@ impl<A: Acts> BatchStage<A> {
         let left = self.max_execs.map_or(u64::MAX, |max| max.saturating_sub(*state.executions()));
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         self.mutants.clear();
-        for patch in self.replacing.take(id, comparisons::PATCHES.min(left)) {
+        self.patches = self.replacing.take(id, comparisons::PATCHES.min(left)).collect();
+        for patch in &self.patches {
             let mutant = begin(&mut self.scratch, &[]);
             patch.parts(parent.mutator_bytes()).iter().for_each(|part| mutant.extend(*part));
             mutant.resize(mutant.mutator_bytes().len().min(state.max_size()), 0);
@@ -299,8 +332,10 @@ impl<A: Acts> BatchStage<A> {
         Ok(wanted)
     }
 
+    /// Runs them in their order, up to the last one or to one hang too many.
     fn run_mutants(&mut self, executor: &mut WorkerExecutor, state: &mut State, count: usize) -> Result<(), Error> {
         self.seen.clear();
+        let mut left = HANGS + usize::from(!self.knows_hangs);
         let inputs: Vec<&[u8]> = (0..count).map(|at| self.mutants.get(at)).collect();
         while self.seen.len() < count {
             let rest = &inputs[self.seen.len()..];
@@ -308,8 +343,10 @@ impl<A: Acts> BatchStage<A> {
                 return Err(executor.fail(error));
             }
             *state.executions_mut() += self.batch.len() as u64;
+            // It ended the child, and with it the batch: what comes after it did not run, however much travels.
+            left -= usize::from(self.batch.last().is_some_and(is_hang));
             self.seen.append(&mut self.batch);
-            if self.acts.tick(*state.executions()) {
+            if self.acts.tick(*state.executions()) || left == 0 {
                 break;
             }
         }
@@ -342,7 +379,13 @@ impl<A: Acts> BatchStage<A> {
         if self.making.replaces_chance() || input.mutator_bytes().len() < trim::SHORTEST {
             return Ok(input);
         }
-        let Ok(wanted) = parts.hits(input.mutator_bytes())? else { return Ok(input) };
+        let wanted = match parts.hits(input.mutator_bytes())? {
+            Ok(wanted) => wanted,
+            Err(evidence) => {
+                self.aside.push((input.clone(), evidence));
+                return Ok(input);
+            }
+        };
         let history = parts.fuzzer.feedback().history();
         if !wanted.iter().any(|(edge, class)| history.is_novel(*edge, *class)) {
             return Ok(input);
@@ -360,23 +403,12 @@ impl<A: Acts> BatchStage<A> {
         trim::trim(input.mutator_bytes(), trim::RUNS.min(affordable), same).map(BytesInput::new)
     }
 
-    /// Runs a finding again in a fresh child, and keeps it whatever that shows.
-    fn confirm(&mut self, parts: &mut Parts<'_>, input: &BytesInput, first: &Evidence) -> Result<(), Error> {
-        let evaluated = parts.evaluate(input, true)?;
-        let hits = parts.executor.touched().hits().to_vec();
-        self.acts.found(Found {
-            input: input.mutator_bytes(),
-            first,
-            again: &evaluated.observation,
-            hits: &hits,
-            parent: evaluated.parent,
-            execs: *parts.state.executions(),
-            modules: parts.executor.worker().modules(),
-        })?;
-        self.keep(parts, input, &evaluated).map(|_| ())
-    }
-
-    fn keep(&mut self, parts: &mut Parts<'_>, input: &BytesInput, evaluated: &Evaluated) -> Result<bool, Error> {
+    pub(super) fn keep(
+        &mut self,
+        parts: &mut Parts<'_>,
+        input: &BytesInput,
+        evaluated: &Evaluated,
+    ) -> Result<bool, Error> {
         let Some(id) = evaluated.id else { return Ok(false) };
         let mut hits = parts.executor.touched().hits().to_vec();
         hits.sort_unstable();
@@ -426,12 +458,16 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
         let kept = state.corpus().count();
         let count = self.make_mutants(current, state, executor, energy)?;
         self.lap(Part::Mutation);
-        self.run_mutants(executor, state, count)?;
+        let ran = self.run_mutants(executor, state, count);
+        let tried = self.seen.len().min(self.patches.len());
+        self.replacing.put_back(current, self.patches.drain(tried..));
         self.lap(Part::Batches);
         self.looked_at.clear();
         let mut parts = Parts { fuzzer, executor, state, manager };
-        for at in 0..self.seen.len() {
-            self.apply(&mut parts, at)?;
+        let applied = ran.and_then(|()| (0..self.seen.len()).try_for_each(|at| self.apply(&mut parts, at)));
+        if let Err(error) = applied {
+            self.rescue(&mut parts)?;
+            return Err(error);
         }
         let brought = parts.state.corpus().count() > kept;
         parts.fuzzer.scheduler_mut().mark_fuzzed(current, brought);
@@ -440,10 +476,14 @@ impl<A: Acts> Stage<WorkerExecutor, Manager, State, Fuzzer> for BatchStage<A> {
     }
 }
 
+fn is_hang(seen: &Seen) -> bool {
+    matches!(seen, Seen::Finding(evidence) if evidence.outcome == Outcome::Timeout)
+}
+
 /// The mutants of a visit, one behind the other in memory. With a buffer for each, which keeps the size of the
 /// longest that it ever held, they are spread over many pages, and copying took a quarter of the engine's time.
 #[derive(Default)]
-struct Mutants {
+pub(super) struct Mutants {
     bytes: Vec<u8>,
     all: Vec<Range<usize>>,
 }
@@ -458,7 +498,7 @@ impl Mutants {
         self.all.len()
     }
 
-    fn get(&self, at: usize) -> &[u8] {
+    pub(super) fn get(&self, at: usize) -> &[u8] {
         &self.bytes[self.all[at].clone()]
     }
 

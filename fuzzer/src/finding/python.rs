@@ -35,34 +35,73 @@ pub fn of_faulthandler(log: &str) -> Vec<PythonFrame> {
 pub struct Exception {
     /// `TypeName: message`.
     pub title: String,
-    /// Innermost first.
+    /// Where it was raised, innermost first.
     pub frames: Vec<PythonFrame>,
+    /// The exceptions that it was raised from, the root last.
+    pub causes: Vec<Cause>,
     /// The whole traceback.
     pub traceback: String,
 }
 
-/// Reads the worker's report: title, blank line, `frame\tFILE\tLINE\tFUNCTION` lines, blank line,
-/// traceback.
+/// An exception that another one was raised from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// `TypeName: message`.
+    pub title: String,
+    /// Where it was raised, innermost first.
+    pub frames: Vec<PythonFrame>,
+}
+
+impl Exception {
+    /// Title and frames of what was raised first: the root of its explicit causes, or the exception itself.
+    pub fn root(&self) -> (&str, &[PythonFrame]) {
+        let root = self.causes.last().map(|cause| (cause.title.as_str(), cause.frames.as_slice()));
+        root.unwrap_or((&self.title, &self.frames))
+    }
+}
+
+/// The type's name in a title.
+pub fn type_of(title: &str) -> &str {
+    title.split(':').next().unwrap_or(title)
+}
+
+/// Reads the worker's report: title, blank line, a line `frame\tFILE\tLINE\tFUNCTION` for each frame, then for each
+/// cause a line `cause\tTITLE` and its frames, blank line, traceback.
 pub fn of_report(report: &str) -> Exception {
     let mut exception = Exception::default();
-    let Some((title, rest)) = report.split_once("\n\n") else {
+    let Some((title, mut rest)) = report.split_once("\n\n") else {
         exception.title = report.lines().next().unwrap_or_default().into();
         return exception;
     };
     exception.title = title.into();
-    let mut rest = rest;
     while let Some((line, after)) = rest.split_once('\n') {
-        let Some(fields) = line.strip_prefix("frame\t") else { break };
-        let mut fields = fields.split('\t');
-        exception.frames.push(PythonFrame {
-            file: fields.next().unwrap_or_default().into(),
-            line: fields.next().and_then(|n| n.parse().ok()).unwrap_or(0),
-            function: fields.next().unwrap_or_default().into(),
-        });
+        if let Some(title) = line.strip_prefix("cause\t") {
+            exception.causes.push(Cause { title: title.into(), frames: Vec::new() });
+        } else if let Some((frame, _)) = frame(line) {
+            exception.causes.last_mut().map_or(&mut exception.frames, |cause| &mut cause.frames).push(frame);
+        } else {
+            break;
+        }
         rest = after;
     }
     exception.traceback = rest.trim_start_matches('\n').into();
     exception
+}
+
+/// Reads the Python stack of a sample: like the frames of a report, each with an ID behind it.
+pub fn of_sample(text: &str) -> Vec<(PythonFrame, String)> {
+    text.lines().map_while(|line| frame(line).map(|(frame, id)| (frame, id.to_string()))).collect()
+}
+
+/// A `frame` line, and what stands behind the function.
+fn frame(line: &str) -> Option<(PythonFrame, &str)> {
+    let mut fields = line.strip_prefix("frame\t")?.split('\t');
+    let frame = PythonFrame {
+        file: fields.next().unwrap_or_default().into(),
+        line: fields.next().and_then(|n| n.parse().ok()).unwrap_or(0),
+        function: fields.next().unwrap_or_default().into(),
+    };
+    Some((frame, fields.next().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -89,6 +128,23 @@ mod tests {
         assert_eq!(read.title, "KeyError: 'x'");
         assert_eq!(read.frames, [frame("/h.py", 3, "f"), frame("/h.py", 9, "g")]);
         assert!(read.traceback.starts_with("Traceback"));
+        assert_eq!(read.root().0, "KeyError: 'x'");
+    }
+
+    #[test]
+    fn causes_are_read_and_the_root_is_the_last() {
+        let report =
+            "SystemError: s\n\nframe\t/h.py\t3\tf\ncause\tE: e\ncause\tMemoryError\nframe\t/l.py\t1\tg\n\nTraceback\n";
+        let read = of_report(report);
+        assert_eq!((read.frames.len(), read.causes.len()), (1, 2));
+        assert_eq!(read.root(), ("MemoryError", &[frame("/l.py", 1, "g")][..]));
+        assert_eq!(type_of("a.B: c: d"), "a.B");
+        assert!(read.traceback.starts_with("Traceback"));
+    }
+
+    #[test]
+    fn samples_are_read() {
+        assert_eq!(of_sample("frame\t/h.py\t3\tf\t77\nx"), [(frame("/h.py", 3, "f"), "77".to_string())]);
     }
 
     proptest::proptest! {
@@ -96,6 +152,7 @@ mod tests {
         fn any_text_is_safe(text: String) {
             of_faulthandler(&text);
             of_report(&text);
+            of_sample(&text);
         }
     }
 }

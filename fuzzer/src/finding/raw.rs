@@ -1,11 +1,16 @@
 //! The cheap first look at a finding: a hash of raw addresses, so that a shallow bug that is hit a
 //! thousand times is named once.
 
-use hitmap_wire::batch::{Crash, FRAMES};
+use hitmap_observers::places::function_start;
+use hitmap_wire::batch::notes::{Death, STACK_ENDED, Sample};
 use hitmap_wire::identity::{Identity, Loaded};
 use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
 use xxhash_rust::xxh3::Xxh3;
+
+use super::hang::{self, Physical};
+use super::log::sanitizer_kind;
+use super::python;
 
 /// Frames that count, from the innermost.
 const DEPTH: usize = 16;
@@ -13,45 +18,38 @@ const DEPTH: usize = 16;
 /// A place in code that is the same in every process: library and offset in its file.
 pub type Place = (Identity, u64);
 
-/// Where `address` lies, by the child's own list of files and, for libraries that came later, by the
-/// module table.
-pub fn place(address: u64, objects: &[Loaded], modules: &[Module]) -> Option<Place> {
-    let listed = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address));
-    if let Some(object) = listed {
-        return Some((object.identity, address.wrapping_sub(object.bias)));
-    }
-    // A module's record has no end; the nearest start below the address is its library.
-    modules
-        .iter()
-        .filter(|m| m.load_bias != 0 && m.load_bias <= address)
-        .max_by_key(|m| m.load_bias)
-        .map(|m| (m.identity, address - m.load_bias))
-        .filter(|(_, offset)| *offset < 1 << 32)
+/// Where `address` lies, by the child's list of files; `None` for an address that lies in none, which says
+/// nothing in another process.
+pub fn place(address: u64, objects: &[Loaded]) -> Option<Place> {
+    let object = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address))?;
+    Some((object.identity, address.wrapping_sub(object.bias)))
 }
 
 /// The hash of a child's death.
 ///
 /// A crash is named by its innermost frames. A time-out or a full memory is caught at a chance
 /// place, so it is named by the outermost frame in an instrumented library: the call that did not
-/// come back. Of endless recursion only the set of places counts, because the depth is chance.
-pub fn of_crash(
+/// come back. Of endless recursion only the places count that stand on the stack again and again: what it ended
+/// in is chance.
+pub fn of_death(
     outcome: Outcome,
     status: Option<i32>,
-    crash: Option<&Crash>,
+    death: Option<&Death>,
     objects: &[Loaded],
     modules: &[Module],
 ) -> u64 {
-    let places: Vec<Place> = crash
-        .map(|c| c.frames.iter().filter_map(|address| place(*address, objects, modules)).collect())
+    let places: Vec<Place> = death
+        .map(|death| death.stack.frames.iter().filter_map(|address| place(*address, objects)).collect())
         .unwrap_or_default();
     let chosen: Vec<Place> = if matches!(outcome, Outcome::Timeout | Outcome::OutOfMemory) {
         let instrumented = |p: &&Place| modules.iter().any(|m| m.identity == p.0);
         places.iter().rfind(instrumented).copied().into_iter().collect()
-    } else if crash.is_some_and(|c| c.frames.len() == FRAMES) {
-        let mut set = places;
-        set.sort_unstable();
-        set.dedup();
-        set
+    } else if death.is_some_and(|death| death.has(STACK_ENDED)) {
+        let mut sorted = places;
+        sorted.sort_unstable();
+        let mut again: Vec<Place> = sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        again.dedup();
+        again
     } else {
         places.into_iter().take(DEPTH).collect()
     };
@@ -61,9 +59,86 @@ pub fn of_crash(
     if !by_chance {
         hash.update(&status.unwrap_or(0).to_le_bytes());
     }
+    if let Some(death) = death.filter(|_| chosen.is_empty()) {
+        hash.update(death.thrown.as_bytes());
+    }
     for (identity, offset) in &chosen {
         hash.update(identity.as_bytes());
         hash.update(&offset.to_le_bytes());
+    }
+    hash.digest()
+}
+
+/// Python frames that count where native ones do not tell.
+const PYTHON_DEPTH: usize = 3;
+
+/// Whether the log tells more of a death than its stack: what a sanitizer found, or, where the stack has no
+/// instrumented library, which Python code it was.
+pub fn is_told_by_words(outcome: Outcome, death: &Death, objects: &[Loaded], modules: &[Module]) -> bool {
+    let mut places = death.stack.frames.iter().filter_map(|address| place(*address, objects));
+    outcome == Outcome::Sanitizer || !places.any(|(identity, _)| modules.iter().any(|m| m.identity == identity))
+}
+
+/// The hash together with what the log tells.
+pub fn with_words(raw: u64, outcome: Outcome, log: &str) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&raw.to_le_bytes());
+    if outcome == Outcome::Sanitizer {
+        hash.update(sanitizer_kind(log).unwrap_or_default().as_bytes());
+        return hash.digest();
+    }
+    for frame in python::of_faulthandler(log).iter().take(PYTHON_DEPTH) {
+        for part in [frame.file.as_bytes(), &frame.line.to_le_bytes(), frame.function.as_bytes()] {
+            hash.update(part);
+            hash.update(&[0]);
+        }
+    }
+    hash.digest()
+}
+
+/// The hash of what stayed over several looks at a run: the innermost function of an instrumented library that no
+/// look was without, and, where Python's interpreter took looks, its innermost call that went on.
+pub fn of_hang(samples: &[Sample], objects: &[Loaded], modules: &[Module]) -> u64 {
+    of_hang_with(samples, objects, modules, |module, offset| function_start(&module.path, offset))
+}
+
+fn of_hang_with(
+    samples: &[Sample],
+    objects: &[Loaded],
+    modules: &[Module],
+    start_of: impl Fn(&Module, u64) -> Option<u64>,
+) -> u64 {
+    let module_of = |identity: Identity| modules.iter().find(|module| module.identity == identity);
+    let physical = |address: &u64| {
+        let (identity, offset) = place(*address, objects)?;
+        let start = module_of(identity).and_then(|module| start_of(module, offset.wrapping_sub(1))).unwrap_or(0);
+        Some(Physical { module: identity, offset, start })
+    };
+    let look = |sample: &Sample| {
+        let stack = &sample.stack;
+        let frames =
+            if stack.outer.is_empty() { &stack.frames[stack.interrupted.unwrap_or(0)..] } else { &stack.outer };
+        frames.iter().filter_map(physical).collect::<Vec<_>>()
+    };
+    let looks: Vec<_> = samples.iter().map(look).collect();
+    let count = hang::common(&looks);
+    let common = looks.first().map_or(&[][..], |look| &look[look.len() - count..]);
+    let calls: Vec<_> =
+        samples.iter().filter(|s| !s.python.is_empty()).map(|sample| python::of_sample(&sample.python)).collect();
+    let mut hash = Xxh3::new();
+    let mut add = |frame: &Physical<Identity>| {
+        hash.update(frame.module.as_bytes());
+        hash.update(&if frame.start == 0 { frame.offset } else { frame.start }.to_le_bytes());
+    };
+    match common.iter().find(|frame| module_of(frame.module).is_some()) {
+        Some(frame) => add(frame),
+        None if calls.is_empty() => common.iter().for_each(&mut add),
+        None => {}
+    }
+    if let Some(call) = hang::common_python(&calls).first() {
+        hash.update(call.file.as_bytes());
+        hash.update(&[0]);
+        hash.update(call.function.as_bytes());
     }
     hash.digest()
 }
@@ -79,6 +154,7 @@ pub fn of_exception(outcome: Outcome, signature: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hitmap_wire::batch::notes::{How, Moment, Stack};
 
     fn library(name: &str, start: u64) -> Loaded {
         Loaded {
@@ -89,28 +165,101 @@ mod tests {
         }
     }
 
-    fn crash(frames: &[u64]) -> Crash {
-        Crash { signal: 6, code: 0, address: 0, frames: frames.to_vec() }
+    fn death(flags: u32, frames: &[u64]) -> Death {
+        let stack = Stack { frames: frames.to_vec(), ..Stack::default() };
+        let (thrown, text) = (String::new(), String::new());
+        Death { how: How::Signal, signal: 6, code: 0, flags, address: 0, sender: 0, thread: 0, stack, thrown, text }
     }
 
-    fn check(outcome: Outcome, a: (&[u64], u64), b: (&[u64], u64)) -> bool {
+    fn check(flags: u32, a: (&[u64], u64), b: (&[u64], u64)) -> bool {
         let hash = |(frames, start): (&[u64], u64)| {
             let frames: Vec<u64> = frames.iter().map(|f| f + start).collect();
-            of_crash(outcome, Some(6), Some(&crash(&frames)), &[library("a", start)], &[])
+            of_death(Outcome::Signal, Some(6), Some(&death(flags, &frames)), &[library("a", start)], &[])
         };
         hash(a) == hash(b)
     }
 
     #[test]
     fn the_same_place_has_the_same_hash_wherever_it_is_loaded() {
-        assert!(check(Outcome::Signal, (&[16, 32], 0x10_0000), (&[16, 32], 0x7f00_0000)));
-        assert!(!check(Outcome::Signal, (&[16, 32], 0x10_0000), (&[16, 48], 0x10_0000)));
+        assert!(check(0, (&[16, 32], 0x10_0000), (&[16, 32], 0x7f00_0000)));
+        assert!(!check(0, (&[16, 32], 0x10_0000), (&[16, 48], 0x10_0000)));
     }
 
     #[test]
     fn deep_recursion_is_one_place_at_any_depth() {
-        let a: Vec<u64> = (0..FRAMES as u64).map(|i| 16 * (i % 3)).collect();
-        let b: Vec<u64> = (1..=FRAMES as u64).map(|i| 16 * (i % 3)).collect();
-        assert!(check(Outcome::Signal, (&a, 0x10_0000), (&b, 0x10_0000)));
+        let a: Vec<u64> = [901].into_iter().chain((0..128).map(|i| 16 * (i % 3))).collect();
+        let b: Vec<u64> = [902, 903].into_iter().chain((1..=128).map(|i| 16 * (i % 3))).collect();
+        assert!(check(STACK_ENDED, (&a, 0x10_0000), (&b, 0x10_0000)));
+        assert!(!check(0, (&a, 0x10_0000), (&b, 0x10_0000)));
+    }
+
+    /// Addresses are innermost first, in library `a`, which is instrumented, from 0x1000 on, and in Python below.
+    fn hang(samples: &[(&[u64], &str)]) -> u64 {
+        let library = library("a", 0x1000);
+        let module = Module {
+            identity: library.identity,
+            path: "a".into(),
+            kind: 0,
+            base: 4096,
+            edges: 1,
+            load_bias: 0,
+            pc_table: 0,
+        };
+        let python = Loaded { span: (0, 0x1000), bias: 0, ..self::library("python", 0) };
+        let sample = |(frames, python): &(&[u64], &str)| Sample {
+            moment: if python.is_empty() { Moment::Anywhere } else { Moment::Python },
+            stack: Stack { frames: frames.to_vec(), ..Stack::default() },
+            python: (*python).into(),
+        };
+        let samples: Vec<Sample> = samples.iter().map(sample).collect();
+        // Functions begin at each 0x100.
+        of_hang_with(&samples, &[library, python], &[module], |_, offset| Some((offset & !0xFF) + 1))
+    }
+
+    #[test]
+    fn what_the_stack_does_not_tell_is_told_by_words() {
+        let dump =
+            |line: u32| format!("Current thread 0x1 (most recent call first):\n  File \"h.py\", line {line} in f\n");
+        let words = |outcome, log: &str| with_words(7, outcome, log);
+        assert_ne!(words(Outcome::Signal, &dump(3)), words(Outcome::Signal, &dump(4)));
+        assert_eq!(words(Outcome::Signal, &dump(3)), words(Outcome::Signal, &format!("noise\n{}", dump(3))));
+        let report = |kind| format!("SUMMARY: AddressSanitizer: {kind} (/x/a.so+0x3)\n");
+        assert_ne!(words(Outcome::Sanitizer, &report("a")), words(Outcome::Sanitizer, &report("b")));
+        let library = library("a", 0x1000);
+        let module = |name: &[u8]| Module {
+            identity: Identity::new(name),
+            path: "a".into(),
+            kind: 0,
+            base: 4096,
+            edges: 1,
+            load_bias: 0,
+            pc_table: 0,
+        };
+        let is_told = |outcome, name| {
+            is_told_by_words(outcome, &death(0, &[0x1010]), std::slice::from_ref(&library), &[module(name)])
+        };
+        assert!(!is_told(Outcome::Signal, b"a") && is_told(Outcome::Signal, b"b") && is_told(Outcome::Sanitizer, b"a"));
+    }
+
+    #[test]
+    fn a_hang_is_what_stays() {
+        let none = "";
+        let parse = hang(&[(&[0x1510, 0x1110, 0x20], none), (&[0x1610, 0x1110, 0x20], none)]);
+        assert_eq!(parse, hang(&[(&[0x1710, 0x1610, 0x1120, 0x20], none), (&[0x1810, 0x1130, 0x20], none)]));
+        assert_ne!(parse, hang(&[(&[0x1510, 0x1210, 0x20], none), (&[0x1610, 0x1210, 0x20], none)]));
+        let inner = hang(&[(&[0x1510, 0x1110, 0x20], none), (&[0x1520, 0x1110, 0x20], none)]);
+        assert_ne!(inner, parse, "one that is called once and stays");
+    }
+
+    #[test]
+    fn a_python_loop_is_named_by_the_calls_that_go_on() {
+        let (outer, inner) =
+            ("frame\th.py\t9\trun\t1\n", |line: u32, id: u32| format!("frame\th.py\t{line}\tspin\t{id}\n"));
+        let at = |line, id| format!("{}{outer}", inner(line, id));
+        let native: &[u64] = &[0x1100, 0x20];
+        let spin = hang(&[(native, ""), (&[0x20], &at(3, 2)), (native, ""), (&[0x20], &at(4, 2))]);
+        assert_eq!(spin, hang(&[(&[0x1200, 0x20], ""), (&[0x20], &at(4, 7)), (&[0x20], &at(4, 7))]));
+        let called_anew = hang(&[(&[0x20], &at(3, 2)), (&[0x20], &at(3, 5))]);
+        assert_ne!(spin, called_anew);
     }
 }

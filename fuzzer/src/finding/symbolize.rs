@@ -1,6 +1,7 @@
 //! Names for the raw addresses of a process: which library holds each, and what that library calls it.
 //!
-//! A library is opened once; one that cannot be read leaves its addresses as library and offset.
+//! A library is opened once; one that cannot be read leaves its addresses as library and offset. An address
+//! that lies in no library stays a bare number.
 
 use std::collections::HashMap;
 
@@ -8,6 +9,8 @@ use hitmap_observers::places::{Named, Names};
 use hitmap_wire::identity::Loaded;
 use hitmap_wire::modules::Module;
 use serde::{Deserialize, Serialize};
+
+use super::owner::{self, Owner};
 
 /// One place on the native stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +25,24 @@ pub struct Frame {
     pub module: String,
     /// The address within that file.
     pub offset: u64,
+    /// Where the function begins within that file; 0 when it is not known. For inlined code, the function that it
+    /// was inlined into.
+    #[serde(default)]
+    pub start: u64,
     /// Whether the library is instrumented: one that the user set out to test.
     pub instrumented: bool,
+    /// Whose code it is.
+    #[serde(default)]
+    pub owner: Owner,
+    /// Whether the function never returns: it ends the process, or throws.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub noreturn: bool,
+    /// Whether the source is a header of a folder that was given by `-isystem`.
+    #[serde(skip)]
+    pub is_foreign: bool,
+    /// The number of the return address that it comes from: inlined code gives several frames for one.
+    #[serde(skip)]
+    pub address: usize,
 }
 
 /// Opens libraries once.
@@ -35,35 +54,51 @@ pub struct Symbolizer {
 impl Symbolizer {
     /// Names return addresses, innermost first. An address in inlined code gives several frames.
     pub fn frames(&mut self, addresses: &[u64], objects: &[Loaded], modules: &[Module]) -> Vec<Frame> {
-        addresses.iter().flat_map(|address| self.at(*address, objects, modules)).collect()
+        let numbered = addresses.iter().enumerate();
+        numbered.flat_map(|(number, address)| self.at(number, *address, objects, modules)).collect()
     }
 
-    fn at(&mut self, address: u64, objects: &[Loaded], modules: &[Module]) -> Vec<Frame> {
-        let Some((path, bias, instrumented)) = library(address, objects, modules) else {
-            return vec![Frame { offset: address, ..Frame::default() }];
+    fn at(&mut self, number: usize, address: u64, objects: &[Loaded], modules: &[Module]) -> Vec<Frame> {
+        let Some(object) = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address)) else {
+            return vec![Frame { offset: address, address: number, ..Frame::default() }];
         };
-        let offset = address.wrapping_sub(bias);
-        let bare = Frame { module: path.clone(), offset, instrumented, ..Frame::default() };
-        let Some(names) = self.names.entry(path.clone()).or_insert_with(|| Names::open(&path)) else {
-            return vec![bare];
-        };
+        let path = String::from_utf8_lossy(&object.path);
+        let offset = address.wrapping_sub(object.bias);
+        let instrumented = modules.iter().any(|m| m.identity == object.identity);
         // A return address is the instruction after the call, which may be another line's.
-        let named = names.at(offset.wrapping_sub(1));
-        if named.is_empty() {
-            return vec![bare];
-        }
-        named.into_iter().map(|Named { function, file, line }| Frame { function, file, line, ..bare.clone() }).collect()
+        let frames = self.in_file(&path, offset.wrapping_sub(1), instrumented);
+        frames.into_iter().map(|frame| Frame { offset, address: number, ..frame }).collect()
+    }
+
+    /// Names an address within a library's file.
+    pub fn in_file(&mut self, path: &str, offset: u64, instrumented: bool) -> Vec<Frame> {
+        let names = self.names.entry(path.to_string()).or_insert_with(|| Names::open(path)).as_ref();
+        let found = names.map(|names| names.find(offset)).unwrap_or_default();
+        let start = found.start.unwrap_or(0);
+        let noreturn = found.is_noreturn && !found.named.iter().any(|named| is_cold_part(&named.function));
+        let bare = Frame { module: path.into(), offset, start, instrumented, noreturn, ..Frame::default() };
+        let mut frames: Vec<Frame> = match found.named.is_empty() {
+            true => vec![bare],
+            false => found
+                .named
+                .into_iter()
+                .map(|Named { function, file, line, is_foreign }| Frame {
+                    function,
+                    file,
+                    line,
+                    is_foreign,
+                    ..bare.clone()
+                })
+                .collect(),
+        };
+        frames.iter_mut().for_each(|frame| frame.owner = owner::of(frame));
+        frames
     }
 }
 
-fn library(address: u64, objects: &[Loaded], modules: &[Module]) -> Option<(String, u64, bool)> {
-    let is_instrumented = |identity| modules.iter().any(|m| m.identity == identity);
-    if let Some(object) = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address)) {
-        let path = String::from_utf8_lossy(&object.path).into_owned();
-        return Some((path, object.bias, is_instrumented(object.identity)));
-    }
-    let nearest = modules.iter().filter(|m| m.load_bias != 0 && m.load_bias <= address).max_by_key(|m| m.load_bias)?;
-    (address - nearest.load_bias < 1 << 32).then(|| (nearest.path.clone(), nearest.load_bias, true))
+/// GCC moves what is rarely run out of a function, and what is moved has no return of its own.
+fn is_cold_part(function: &str) -> bool {
+    function.ends_with(".cold") || function.contains("[clone .cold")
 }
 
 #[cfg(test)]
@@ -78,6 +113,7 @@ mod tests {
         let frames = Symbolizer::default().frames(&[here + 1], &objects, &[]);
         assert!(frames[0].function.contains("a_function_of_this_program_has_its_name"), "{frames:?}");
         assert!(frames[0].file.ends_with("symbolize.rs"));
+        assert_eq!(frames[0].start, here - objects[0].bias);
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Drop for Engines {
 
 fn describe(status: ExitStatus) -> String {
     match status.signal() {
-        Some(signal) => crate::finding::report::signal_name(signal),
+        Some(signal) => crate::finding::title::signal_name(signal),
         None => format!("exit code {}", status.code().unwrap_or(-1)),
     }
 }

@@ -24,6 +24,9 @@ pub struct Status {
     pub corpus: usize,
     /// Percent of edges that behave.
     pub stability: f64,
+    /// The share of its time that findings take, nearly all of it known ones.
+    #[serde(default)]
+    pub known_bugs: f64,
     /// What ails it now.
     pub ails: Vec<Warning>,
 }

@@ -19,7 +19,7 @@ use hitmap_observers::snapshot::Snapshot;
 use crate::campaign::sweep_temporaries;
 use crate::disk;
 use crate::error::{Failure, exit};
-use crate::finding::save::damaged;
+use crate::finding::kept::unlisted;
 use crate::print;
 use crate::settings::Settings;
 use engines::{Engines, Event};
@@ -58,13 +58,12 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
     let mut merged = Instant::now();
     let mut told_to_stop: Option<Instant> = None;
     let mut asked = began;
-    for folder in [settings.out.clone(), settings.out.join("findings")] {
-        sweep_temporaries(&folder);
-    }
+    // What lies in `findings` is the engine's: it may be a finding.
+    sweep_temporaries(&settings.out);
     if let Some(damage) = set_damaged_aside(&settings.out)? {
         screen.note(&damage);
     }
-    damaged(&settings.out.join("findings")).iter().for_each(|damage| screen.note(damage));
+    unlisted(&settings.out.join("findings")).iter().for_each(|damage| screen.note(damage));
     loop {
         match engines.next(Duration::from_millis(100))? {
             None => {}

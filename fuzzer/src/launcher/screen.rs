@@ -43,7 +43,7 @@ impl Screen {
             engines: vec![Status::default(); settings.workers],
             first_execs: vec![None; settings.workers],
             idle: crate::campaign::idle(&settings.out, settings.workers),
-            findings: crate::finding::save::all(&settings.out.join("findings"), "").map_or(0, |all| all.len()),
+            findings: crate::finding::kept::all(&settings.out.join("findings"), "").map_or(0, |all| all.len()),
             plain: Instant::now(),
             max_time: settings.max_time,
             warned: HashSet::new(),
@@ -115,6 +115,8 @@ impl Screen {
         let limit = self.max_time.map(|s| format!(" of {s:.0}")).unwrap_or_default();
         let mut shown = HashSet::new();
         let ails = self.engines.iter().flat_map(|e| &e.ails).filter(|warning| shown.insert(warning.ail));
+        let shares = self.engines.iter().map(|e| e.known_bugs);
+        let share = 100.0 * shares.sum::<f64>() / self.engines.len().max(1) as f64;
         let mut parts = vec![
             (0, format!("{:.0}{limit} s", elapsed.as_secs_f64())),
             (3, format!("{} runs", grouped(self.execs()))),
@@ -123,6 +125,7 @@ impl Screen {
             (4, format!("{} in corpus", grouped(self.corpus() as u64))),
             (0, counted(self.findings, "finding")),
         ];
+        parts.extend((share > 1.0).then(|| (4, format!("{share:.0} % on known bugs"))));
         parts.extend(ails.map(|warning| (5, warning.short.clone())));
         fitted(parts, width)
     }
@@ -198,6 +201,17 @@ mod tests {
             (Some(3), "12 s · 1 finding"),
         ] {
             assert_eq!(fits(width), line);
+        }
+    }
+
+    #[test]
+    fn time_that_goes_to_known_bugs_stands_in_the_line() {
+        let out = tempfile::tempdir().unwrap();
+        let mut screen = Screen::new(&Settings { workers: 2, ..Settings::for_test(out.path()) });
+        for (share, says) in [(0.015, "0 findings"), (0.3, "0 findings · 15 % on known bugs")] {
+            screen.status(Status { known_bugs: share, ..Status::default() });
+            let line = screen.line(Duration::ZERO, None);
+            assert!(line.ends_with(says), "{line}");
         }
     }
 

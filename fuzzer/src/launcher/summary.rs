@@ -6,7 +6,7 @@ use hitmap_observers::snapshot::Snapshot;
 
 use super::screen::{Screen, counted, grouped};
 use crate::error::Failure;
-use crate::finding::save::all;
+use crate::finding::kept::all;
 use crate::print;
 use crate::settings::Settings;
 
@@ -36,7 +36,11 @@ pub fn print(
         counted(findings.len(), "finding")
     ))?;
     for finding in &findings {
-        let mark = if finding.reproduces { "" } else { " (did not come back in a fresh process)" };
+        let mark = match &finding.damage {
+            Some(damage) => format!(" ({damage}; start the campaign again, and it is written anew)"),
+            None if finding.reproduces => String::new(),
+            None => " (did not come back in a fresh process)".into(),
+        };
         print::line(format_args!("\n  {}-{}{mark}", finding.kind, finding.signature))?;
         print::line(format_args!("    {}", finding.title))?;
         let size = counted(finding.input_len, "byte");

@@ -1,7 +1,8 @@
 //! One child: when it started, and how it is watched while it works.
 //!
 //! Progress is watched, not the batch: an input is timed out when the child's `cur` stays on it for
-//! longer than the limit, however many inputs the batch has.
+//! longer than the limit, however many inputs the batch has. Before it is ended it is looked at ([`super::looks`]),
+//! and one that hangs as another did before is ended early.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering;
@@ -9,12 +10,17 @@ use std::time::{Duration, Instant};
 
 use super::files::Files;
 use super::limits::{Limits, processor_nanos, resident_kib};
+use super::looks::{Looked, Looks};
 use super::server::{Ended, Server};
 use super::{Watched, WorkerError};
 use hitmap_wire::batch::Weight;
+use hitmap_wire::batch::notes::Sample;
+use hitmap_wire::outcome::Outcome;
 
 /// How long a child that was asked to abort may take to leave its stacks, before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(1000);
+/// The same for one whose stacks were seen already.
+const LAST_WORDS_OF_SEEN: Duration = Duration::from_millis(250);
 
 /// How often a child is weighed between batches.
 const WEIGH_EVERY: Duration = Duration::from_millis(20);
@@ -28,6 +34,21 @@ const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 /// A batch that takes longer is ended after the input that runs: the engine has other things to hear.
 const LONGEST_BATCH: Duration = Duration::from_millis(100);
+
+/// Looks at a child that is past its time limit, and at one that is past its memory limit and may grow on.
+const LOOKS: usize = 8;
+const LOOKS_AT_MEMORY: usize = 4;
+
+/// Looks at one that takes long before that, and when: in quarters of the time to the first.
+const EARLY_LOOKS: [(usize, u32); 3] = [(2, 4), (2, 5), (1, 8)];
+
+/// What a child is held against while it works.
+pub struct Watch<'a> {
+    /// How long an input runs before it is looked at; `None` when there is nothing to hold it against.
+    pub first_look: Option<Duration>,
+    /// Whether a run that ends so, and was seen like this, is known: nothing of it is told again.
+    pub is_known: &'a mut dyn FnMut(Outcome, &[Sample]) -> bool,
+}
 
 /// How a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +78,18 @@ pub struct Child {
     /// What was last seen of its use of the processor, and the time since in which it had work.
     processor: (u64, u64),
     busy: Duration,
+    /// The samples of the input that ended it.
+    pub samples: Vec<Sample>,
+    /// It was ended before its limit.
+    pub was_cut: bool,
 }
 
 /// A child doubles its runs no more often than this; what is beyond was made up.
 const MOST_WEIGHTS: usize = 64;
 
 impl Child {
-    /// Takes charge of a child that was just forked.
-    pub fn new(pid: i32) -> Child {
-        let resident = resident_kib(pid).unwrap_or(0);
+    /// Takes charge of a child that was just forked, whose resident memory is `resident` KiB.
+    pub fn new(pid: i32, resident: u64) -> Child {
         Child {
             pid,
             runs: 0,
@@ -75,6 +99,8 @@ impl Child {
             weights: Vec::new(),
             processor: (0, 0),
             busy: Duration::ZERO,
+            samples: Vec::new(),
+            was_cut: false,
         }
     }
 
@@ -82,12 +108,19 @@ impl Child {
     ///
     /// # Errors
     /// [`WorkerError::Broken`] when the server is gone.
-    pub fn work(&mut self, files: &Files, server: &Server, limits: &Limits) -> Result<BatchEnd, WorkerError> {
+    pub fn work(
+        &mut self,
+        files: &Files,
+        server: &Server,
+        limits: &Limits,
+        watch: &mut Watch<'_>,
+    ) -> Result<BatchEnd, WorkerError> {
         hitmap_wire::control::wake(files.wake.as_fd()).map_err(WorkerError::system("wake the child"))?;
         let tick = (limits.timeout / 8).clamp(Duration::from_millis(2), LOOK_EVERY);
-        let (mut at, mut spent) = (u32::MAX, Duration::ZERO);
+        let (mut at, mut spent, mut looks) = (u32::MAX, Duration::ZERO, None);
         let began = Instant::now();
         let mut looked = began;
+        let header = files.batch.header();
         loop {
             match wait_either(files, server, tick) {
                 Woken::Done => {
@@ -108,22 +141,50 @@ impl Child {
             }
             files.bound_log();
             if began.elapsed() > LONGEST_BATCH {
-                files.batch.header().enough.store(1, Ordering::Relaxed);
+                header.enough.store(1, Ordering::Relaxed);
             }
+            let cur = header.cur.load(Ordering::Acquire);
             if self.is_over_memory(limits) {
-                self.end(server)?;
+                // What it runs from now on is not looked at.
+                header.enough.store(1, Ordering::Relaxed);
+                let mut looks = looks.filter(|_| cur == at).unwrap_or_else(|| Looks::new(files));
+                looks.take(LOOKS_AT_MEMORY, self.pid, files, server)?;
+                self.end(cur, Outcome::OutOfMemory, &looks, files, server, watch)?;
                 return Ok(BatchEnd::OverMemory);
             }
             // A look that comes late says that the machine was held up, and the child most likely with it.
             let now = Instant::now();
             let passed = now.duration_since(looked).min(2 * tick);
             looked = now;
-            let cur = files.batch.header().cur.load(Ordering::Acquire);
-            spent = if cur == at { spent + passed } else { Duration::ZERO };
-            at = cur;
+            if cur != at {
+                (at, spent, looks) = (cur, Duration::ZERO, None);
+                continue;
+            }
+            spent += passed;
+            let early = looks.as_ref().map_or(0, |looks: &Looks| looks.taken);
             if spent >= limits.timeout {
-                self.end(server)?;
-                return Ok(BatchEnd::TimedOut);
+                header.enough.store(1, Ordering::Relaxed);
+                let looks = looks.get_or_insert_with(|| Looks::new(files));
+                let looked = looks.take(LOOKS, self.pid, files, server)?;
+                // A look wakes a target that sleeps, which then comes to its end: too late.
+                if looked == Looked::Working || matches!(wait_either(files, server, Duration::ZERO), Woken::Done) {
+                    self.end(cur, Outcome::Timeout, looks, files, server, watch)?;
+                    return Ok(BatchEnd::TimedOut);
+                }
+            } else if let Some((count, quarters)) = EARLY_LOOKS.get(early)
+                && watch.first_look.is_some_and(|first| spent >= first * *quarters / 4)
+            {
+                header.enough.store(1, Ordering::Relaxed);
+                let looks = looks.get_or_insert_with(|| Looks::new(files));
+                let looked = looks.take(*count, self.pid, files, server)?;
+                // One that slept and was woken by the first look is seen no second time.
+                let was_woken =
+                    looked == Looked::Spoke && matches!(wait_either(files, server, Duration::ZERO), Woken::Done);
+                if (looks.taken > 1 || was_woken) && (watch.is_known)(Outcome::Timeout, &looks.samples(files)) {
+                    self.was_cut = true;
+                    self.end(cur, Outcome::Timeout, looks, files, server, watch)?;
+                    return Ok(BatchEnd::TimedOut);
+                }
             }
         }
     }
@@ -158,14 +219,32 @@ impl Child {
         Some(Watched { busy, cpu, queued })
     }
 
-    /// Ends the child: first so that it leaves its stacks, then for sure.
-    fn end(&self, server: &Server) -> Result<(), WorkerError> {
-        server.kill(libc::SIGABRT)?;
-        // A target that stopped itself hears nothing before it goes on.
-        server.kill(libc::SIGCONT)?;
-        if server.wait_exited(LAST_WORDS)?.is_none() {
+    /// Ends the child for what it does in slot `at`: first so that it leaves its stacks, then for sure. One that is
+    /// known by its samples has nothing more to say.
+    fn end(
+        &mut self,
+        at: u32,
+        outcome: Outcome,
+        looks: &Looks,
+        files: &Files,
+        server: &Server,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), WorkerError> {
+        self.samples = looks.samples(files);
+        let mut is_gone = false;
+        if !(watch.is_known)(outcome, &self.samples) {
+            server.kill(libc::SIGABRT)?;
+            // A target that stopped itself hears nothing before it goes on.
+            server.kill(libc::SIGCONT)?;
+            let patience = if self.samples.is_empty() { LAST_WORDS } else { LAST_WORDS_OF_SEEN };
+            is_gone = server.wait_exited(patience)?.is_some();
+        }
+        if !is_gone {
             self.kill(server)?;
         }
+        // It may have come to the end of its input meanwhile, which was too late.
+        files.batch.header().cur.store(at, Ordering::Relaxed);
+        files.batch.header().nanos.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -200,5 +279,122 @@ fn wait_either(files: &Files, server: &Server, patience: Duration) -> Woken {
         Woken::Done
     } else {
         Woken::Control
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hitmap_wire::batch::SLOTS;
+    use hitmap_wire::batch::notes::Moment;
+    use hitmap_wire::control::{self, Kind, Message, sample_signal};
+    use std::sync::{Arc, Mutex};
+
+    /// What a child does that was asked for a sample so many times.
+    type Answers = fn(usize) -> Answer;
+
+    enum Answer {
+        Sample,
+        Nothing,
+        ComesBack,
+    }
+
+    /// Plays server and child, which hangs in slot 3; gives the signals that were sent.
+    fn check(timeout: u64, first_look: Option<u64>, answers: Answers, is_known: bool) -> (BatchEnd, Child, Vec<i32>) {
+        // SAFETY: a handler of libc's own, for a signal that nobody sends to this process.
+        unsafe { libc::signal(sample_signal(), libc::abs as *const () as usize) };
+        let files = Arc::new(Files::new(4096).unwrap());
+        let (ours, theirs) = control::socket_pair().unwrap();
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let player = std::thread::spawn({
+            let (files, sent) = (files.clone(), sent.clone());
+            move || {
+                let mut asked = 0;
+                while let Ok(Some(message)) = Message::receive(theirs.as_fd()) {
+                    let signal = message.value;
+                    sent.lock().unwrap().push(signal);
+                    if signal == libc::SIGABRT || signal == libc::SIGKILL {
+                        Message::new(Kind::Exited, signal, 0).send(theirs.as_fd()).unwrap();
+                    } else if signal == sample_signal() {
+                        asked += 1;
+                        match answers(asked) {
+                            Answer::Nothing => {}
+                            Answer::ComesBack => {
+                                sample(&files);
+                                control::wake(files.done.as_fd()).unwrap();
+                            }
+                            Answer::Sample => sample(&files),
+                        }
+                    }
+                }
+            }
+        });
+        let server = Server::played(ours);
+        files.batch.header().cur.store(3, Ordering::Relaxed);
+        files.batch.header().count.store(SLOTS as u32, Ordering::Relaxed);
+        let mut child = Child::new(std::process::id() as i32, 0);
+        let limits = Limits { timeout: Duration::from_millis(timeout), memory_mb: 0, ..Limits::default() };
+        let first_look = first_look.map(Duration::from_millis);
+        let mut is_known = |_, _: &[Sample]| is_known;
+        let mut watch = Watch { first_look, is_known: &mut is_known };
+        let end = child.work(&files, &server, &limits, &mut watch).unwrap();
+        drop(server);
+        player.join().unwrap();
+        let sent = sent.lock().unwrap().clone();
+        (end, child, sent)
+    }
+
+    fn sample(files: &Files) {
+        let note = &files.batch.sample_notes()[files.batch.samples_taken()];
+        note.moment.store(Moment::Anywhere as u32, Ordering::Release);
+    }
+
+    fn samples(count: usize) -> Vec<i32> {
+        vec![sample_signal(); count]
+    }
+
+    #[test]
+    fn a_hang_is_looked_at_before_it_is_ended() {
+        let (end, child, sent) = check(60, None, |_| Answer::Sample, false);
+        assert_eq!((end, child.samples.len(), child.was_cut), (BatchEnd::TimedOut, LOOKS, false));
+        assert_eq!(sent, [samples(LOOKS), vec![libc::SIGABRT, libc::SIGCONT]].concat());
+    }
+
+    #[test]
+    fn a_known_hang_is_cut_once_two_looks_agree() {
+        let (end, child, sent) = check(60_000, Some(20), |_| Answer::Sample, true);
+        assert_eq!((end, child.samples.len(), child.was_cut), (BatchEnd::TimedOut, 4, true));
+        assert_eq!(sent, [samples(4), vec![libc::SIGKILL]].concat());
+    }
+
+    #[test]
+    fn another_hang_gets_its_time() {
+        let (end, child, sent) = check(300, Some(20), |_| Answer::Sample, false);
+        assert_eq!((end, child.was_cut), (BatchEnd::TimedOut, false));
+        let early: usize = EARLY_LOOKS.iter().map(|(count, _)| count).sum();
+        assert!(child.samples.len() > early, "{} samples", child.samples.len());
+        assert!(sent.ends_with(&[libc::SIGABRT, libc::SIGCONT]));
+    }
+
+    #[test]
+    fn who_is_woken_by_a_look_at_the_limit_is_late_all_the_same() {
+        let (end, child, sent) = check(60, None, |_| Answer::ComesBack, false);
+        assert_eq!((end, child.samples.len()), (BatchEnd::TimedOut, 1));
+        assert_eq!(sent[..2], [sample_signal(), libc::SIGABRT]);
+    }
+
+    #[test]
+    fn who_is_woken_by_an_early_look_is_cut_when_it_is_known() {
+        let (end, child, sent) = check(60_000, Some(20), |_| Answer::ComesBack, true);
+        assert_eq!((end, child.was_cut, sent), (BatchEnd::TimedOut, true, vec![sample_signal(), libc::SIGKILL]));
+        let (end, child, sent) = check(60_000, Some(20), |_| Answer::ComesBack, false);
+        assert_eq!((end, child.was_cut, sent), (BatchEnd::Done, false, samples(1)));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_ended_as_ever() {
+        let (end, child, sent) = check(60, None, |_| Answer::Nothing, true);
+        assert_eq!((end, child.samples.len()), (BatchEnd::TimedOut, 0));
+        assert_eq!(sent[..2], [sample_signal(), libc::SIGKILL]);
     }
 }

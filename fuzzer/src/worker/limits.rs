@@ -44,8 +44,26 @@ pub fn processor_nanos(pid: i32) -> Option<(u64, u64)> {
     Some((ticks.saturating_mul(tick), queued))
 }
 
+/// Whether a process has a handler for a signal (`SigCgt` of `/proc/PID/status`, a bit a signal from the lowest).
+pub fn catches(pid: i32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).contains(&signal) && caught >> (signal - 1) & 1 == 1
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn this_process_catches_what_it_asked_for() {
+        let own = std::process::id() as i32;
+        assert!(!super::catches(own, libc::SIGRTMAX()));
+        // SAFETY: a handler of libc's own, for a signal that nobody sends.
+        unsafe { libc::signal(libc::SIGRTMAX(), libc::abs as *const () as usize) };
+        assert!(super::catches(own, libc::SIGRTMAX()));
+        assert!(!super::catches(own, 0) && !super::catches(own, 65) && !super::catches(i32::MAX, 1));
+    }
+
     #[test]
     fn this_process_weighs_something_and_has_run() {
         let own = std::process::id() as i32;

@@ -1,6 +1,7 @@
 //! A worker without a process, for tests of the engine's decisions: a closure says what an input does.
 
 use hitmap_observers::observer::Hit;
+use hitmap_wire::batch::notes::{Death, How, Stack};
 use hitmap_wire::comparisons::{Comparison, INTEGER, OPERAND};
 use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::{FLAGS, Module};
@@ -45,6 +46,12 @@ impl<F: FnMut(&[u8]) -> Does> MockWorker<F> {
     }
 }
 
+/// A death note with these flags, and nothing else in it.
+pub fn death(flags: u32) -> Death {
+    let (thrown, text, stack) = (String::new(), String::new(), Stack::default());
+    Death { how: How::Signal, signal: 0, code: 0, flags, address: 0, sender: 0, thread: 0, stack, thrown, text }
+}
+
 fn evidence(outcome: Outcome, hits: &[Hit]) -> Box<Evidence> {
     let raw = hits.iter().map(|(edge, _)| u64::from(*edge)).sum::<u64>() << 8 | outcome as u64;
     Box::new(Evidence { signal: Some(6), ..Evidence::bare(outcome, raw) })
@@ -61,7 +68,7 @@ impl<F: FnMut(&[u8]) -> Does> Worker for MockWorker<F> {
             self.tally.rejected += u64::from(outcome == Outcome::Rejected);
             if outcome.is_finding() {
                 seen.push(Seen::Finding(evidence(outcome, &hits)));
-                if outcome == Outcome::Signal {
+                if matches!(outcome, Outcome::Signal | Outcome::Timeout) {
                     break;
                 }
                 continue;

@@ -6,7 +6,9 @@
 pub mod child;
 pub mod files;
 pub mod growth;
+pub mod late;
 pub mod limits;
+pub mod looks;
 #[cfg(test)]
 pub mod mock;
 pub mod process;
@@ -14,8 +16,9 @@ pub mod server;
 pub mod table;
 
 use hitmap_observers::observer::Hit;
-use hitmap_wire::batch::Crash;
 use hitmap_wire::batch::making::Maker;
+use hitmap_wire::batch::notes::{Death, FROM_OUTSIDE, Sample};
+use hitmap_wire::batch::{RECORD_RAISED, RECORD_TEXT, RECORD_THROWN, RECORD_TYPE, Record};
 use hitmap_wire::comparisons::Comparison;
 use hitmap_wire::identity::Loaded;
 use hitmap_wire::modules::{Module, Refusal};
@@ -33,14 +36,44 @@ pub struct Evidence {
     pub signal: Option<i32>,
     /// The exit code of a child that ended itself.
     pub exit_code: Option<i32>,
-    /// What the signal handler left.
-    pub crash: Option<Crash>,
-    /// What the child had loaded, to name addresses; only when the input was observed.
+    /// What the child's handlers left of its end.
+    pub death: Option<Death>,
+    /// The exception that Python code would have seen.
+    pub exception: Option<Raised>,
+    /// Looks at a run that took too long, in their order.
+    pub samples: Vec<Sample>,
+    /// What the child had loaded, to name addresses; empty when this raw hash was told before.
     pub objects: Vec<Loaded>,
-    /// What it wrote to standard error, Python's stack at a crash among it; only when observed.
+    /// What was written to standard error, Python's stack at a crash among it; empty when this raw hash was
+    /// told before. In a batch, earlier inputs may have written the first part.
     pub log: String,
-    /// The traceback of an exception; only when observed.
-    pub report: String,
+}
+
+/// A Python exception that ended a run, as far as the child described it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raised {
+    /// What the worker describes: [`crate::finding::python::of_report`] reads it.
+    pub text: String,
+    /// The native stack where the exception was made; empty when that is not known.
+    pub raised: Vec<u64>,
+    /// The native stack of the C++ throw that it translates; empty when it translates none.
+    pub thrown: Vec<u64>,
+    /// The mangled name of the C++ type that was thrown.
+    pub thrown_type: String,
+}
+
+impl Raised {
+    /// From what a child said of the input in `slot`; `None` when it said nothing of it.
+    pub fn of_records(records: &[Record], slot: usize) -> Option<Raised> {
+        let find = |kind: u32| records.iter().find(|record| record.slot == slot && record.kind == kind);
+        let addresses = |kind: u32| find(kind).map(Record::addresses).unwrap_or_default();
+        Some(Raised {
+            text: find(RECORD_TEXT)?.text(),
+            raised: addresses(RECORD_RAISED),
+            thrown: addresses(RECORD_THROWN),
+            thrown_type: find(RECORD_TYPE).map(Record::text).unwrap_or_default(),
+        })
+    }
 }
 
 impl Evidence {
@@ -51,11 +84,19 @@ impl Evidence {
             raw,
             signal: None,
             exit_code: None,
-            crash: None,
+            death: None,
+            exception: None,
+            samples: Vec::new(),
             objects: Vec::new(),
             log: String::new(),
-            report: String::new(),
         }
+    }
+
+    /// Whether another process ended the child, such as the kernel when memory is short. That says nothing of
+    /// the input, unless it comes back. Nobody sees who sends SIGKILL, and no target needs it to end itself.
+    pub fn is_from_outside(&self) -> bool {
+        let noted = self.death.as_ref().map(|death| death.has(FROM_OUTSIDE));
+        self.outcome == Outcome::Signal && noted.unwrap_or(self.signal == Some(libc::SIGKILL))
     }
 }
 
@@ -100,8 +141,12 @@ pub struct Tally {
     pub raised: u64,
     /// Inputs of batches that ended the child.
     pub died: u64,
+    /// Of these, how many hung as others did before, and were ended before their time limit.
+    pub cut: u64,
     /// Children that were forked.
     pub children: u64,
+    /// Nanoseconds that findings took: the run, the last words, and the fork after it.
+    pub finding_nanos: u64,
     /// Nanoseconds that batches waited for a child to be forked.
     pub fork_nanos: u64,
     /// Of inputs that were timed: nanoseconds in the harness.
@@ -133,7 +178,9 @@ impl Tally {
             rejected: less(self.rejected, then.rejected),
             raised: less(self.raised, then.raised),
             died: less(self.died, then.died),
+            cut: less(self.cut, then.cut),
             children: less(self.children, then.children),
+            finding_nanos: less(self.finding_nanos, then.finding_nanos),
             fork_nanos: less(self.fork_nanos, then.fork_nanos),
             harness_nanos: less(self.harness_nanos, then.harness_nanos),
             map_nanos: less(self.map_nanos, then.map_nanos),
@@ -160,6 +207,9 @@ pub enum WorkerError {
         /// What is missing.
         refusal: Refusal,
     },
+    /// A library that the campaign cannot count; the text says which, why and what to do.
+    #[error("{0}")]
+    OtherBuild(String),
     /// The worker does something that it never should.
     #[error("the worker {0}")]
     Broken(String),
@@ -248,6 +298,9 @@ pub trait Worker {
     /// # Errors
     /// See [`WorkerError`].
     fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError>;
+
+    /// A finding is kept: one like it may be ended as soon as it is recognised.
+    fn learn(&mut self, _finding: &Evidence) {}
 
     /// The functions by which the harness makes inputs.
     fn makers(&self) -> Makers {

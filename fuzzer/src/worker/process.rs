@@ -3,25 +3,28 @@
 //! Owns the shared files, the server and the child, and replaces whichever is lost. Checks all that
 //! it reads: a child that has gone mad costs a child.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hitmap_observers::observer::Hit;
 use hitmap_wire::batch::making::{Answer, Maker, Span, Wish};
+use hitmap_wire::batch::notes::{BAD_ALLOC, How, Sample};
 use hitmap_wire::batch::{NOWHERE, PHASE_MUTATE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS, Verdict};
-use hitmap_wire::identity::Identity;
+use hitmap_wire::identity::{Identity, Loaded};
 use hitmap_wire::modules::{self, Module};
 use hitmap_wire::outcome::Outcome;
 use hitmap_wire::sweep::Plan;
 
-use super::child::{BatchEnd, Child};
+use super::child::{BatchEnd, Child, Watch};
 use super::files::Files;
 use super::growth::Growth;
-use super::limits::Limits;
+use super::late::Late;
+use super::limits::{Limits, resident_kib};
 use super::server::{Ended, Launch, Server, Variant, forget_addresses};
 use super::table::{self, Table};
-use super::{Evidence, Made, Makers, Miss, Observation, Seen, Tally, Trace, Tracer, Worker, WorkerError};
+use super::{Evidence, Made, Makers, Miss, Observation, Raised, Seen, Tally, Trace, Tracer, Worker, WorkerError};
 use crate::finding::{python, raw};
 
 /// How much work one wake-up carries: a wake-up costs about 4 µs, so this makes it nothing, and a
@@ -51,6 +54,51 @@ pub struct ProcessWorker {
     tally: Tally,
     /// How the last child grew that ran long enough to tell.
     growth: Option<Growth>,
+    /// Findings of batches that were told in full, by their raw hashes.
+    told: HashSet<u64>,
+    late: Late,
+    /// Hangs that are findings already, by their raw hashes.
+    hangs: HashSet<u64>,
+    /// Looks at the last run that took too long.
+    samples: Vec<Sample>,
+    /// The last child ended with a finding, so the next one's fork is part of what that costs.
+    owes_fork: bool,
+    /// When the child was woken last.
+    woken: Instant,
+    /// Resident memory of a child of this server when it is forked, in KiB.
+    resident: Option<u64>,
+    admission: Admission,
+}
+
+/// Asked of libraries before they are counted; says why one cannot be.
+type Admits = dyn FnMut(&[Module]) -> Result<(), String>;
+
+/// See [`ProcessWorker::admit`].
+#[derive(Default)]
+struct Admission(Option<Box<Admits>>);
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Admission" } else { "none" })
+    }
+}
+
+/// A run like one that hung before is looked at after this part of the time limit, but not before this time, nor
+/// before it took so many times what others take.
+const EARLY: u32 = 16;
+const EARLIEST: Duration = Duration::from_millis(20);
+const SLOW: f64 = 50.0;
+
+/// How much is told of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    /// Its raw hash, by which a known one is recognised.
+    Hash,
+    /// All of it at first sight: it may not come back. Later only the hash, because a shallow bug is hit a
+    /// thousand times.
+    Once,
+    /// All of it.
+    All,
 }
 
 /// A worker whose server has been started and not been waited for.
@@ -129,12 +177,26 @@ impl ProcessWorker {
             phase: PHASE_RUN,
             tally: Tally::default(),
             growth: None,
+            told: HashSet::new(),
+            late: Late::default(),
+            hangs: HashSet::new(),
+            samples: Vec::new(),
+            owes_fork: false,
+            woken: Instant::now(),
+            resident: None,
+            admission: Admission::default(),
         })
     }
 
     /// From now on, runs in batches are timed, part by part. They cost more so.
     pub fn time_parts(&mut self) {
         self.phase = PHASE_TIME;
+    }
+
+    /// From now on `admits` is asked of libraries that children load, before anything that they hit is taken
+    /// over. What it refuses ends the worker with [`WorkerError::OtherBuild`].
+    pub fn admit(&mut self, admits: impl FnMut(&[Module]) -> Result<(), String> + 'static) {
+        self.admission = Admission(Some(Box::new(admits)));
     }
 
     /// Whether there is a comparison build of something, as the server says.
@@ -158,14 +220,21 @@ impl ProcessWorker {
             self.child = None;
         }
         if self.child.is_none() {
+            let began = Instant::now();
             self.files.drain_events();
             // What the last child left, threads that it ended with included, is cleared by the next.
             self.files.region.distrust_journal();
             // Where libraries lie that the last child loaded for itself says nothing of the next one.
             let inherited = |m: &Module| self.inherited.contains(&(m.identity, m.load_bias));
             forget_addresses(&self.files.region, &self.known, inherited);
-            self.child = Some(Child::new(self.server.fork(&self.files)?));
+            let pid = self.server.fork(&self.files)?;
+            // All children of a server begin alike, and a look costs as much as a wake-up.
+            let resident = *self.resident.get_or_insert_with(|| resident_kib(pid).unwrap_or(0));
+            self.child = Some(Child::new(pid, resident));
             self.tally.children += 1;
+            if std::mem::take(&mut self.owes_fork) {
+                self.tally.finding_nanos += nanos_since(began);
+            }
         }
         Ok(())
     }
@@ -178,7 +247,7 @@ impl ProcessWorker {
     }
 
     fn restart(&mut self) -> Result<(), WorkerError> {
-        self.child = None;
+        (self.child, self.resident) = (None, None);
         forget_addresses(&self.files.region, &self.known, |_| false);
         self.server = Server::start(&self.launch, &self.files, self.history.as_fd())?;
         self.commit_modules()?;
@@ -205,11 +274,11 @@ impl ProcessWorker {
     }
 
     /// Stages as many inputs as fit, wakes the child and waits; says how many were staged.
-    fn send(&mut self, inputs: &[&[u8]], phase: u32) -> Result<(usize, BatchEnd), WorkerError> {
+    fn send(&mut self, inputs: &[&[u8]], phase: u32, cut: bool) -> Result<(usize, BatchEnd), WorkerError> {
         let (children, began) = (self.tally.children, Instant::now());
         self.child()?;
         if self.tally.children > children && phase != PHASE_OBSERVE {
-            self.tally.fork_nanos += began.elapsed().as_nanos() as u64;
+            self.tally.fork_nanos += nanos_since(began);
         }
         let batch = &self.files.batch;
         let (mut count, mut offset) = (0, 0);
@@ -220,26 +289,45 @@ impl ProcessWorker {
         if count == 0 {
             return Err(does_not_fit(inputs.first().map_or(0, |i| i.len())));
         }
-        Ok((count, self.go(count, phase)?))
+        Ok((count, self.go(count, phase, cut)?))
     }
 
-    /// Wakes the child for the `count` slots that are filled, and waits.
-    fn go(&mut self, count: usize, phase: u32) -> Result<BatchEnd, WorkerError> {
+    /// When to look at a run for the first time.
+    fn first_look(&self) -> Option<Duration> {
+        let usual = Duration::from_nanos((SLOW * self.nanos_per_run) as u64);
+        let first = (self.limits.timeout / EARLY).max(EARLIEST).max(usual);
+        Some(first).filter(|first| !self.hangs.is_empty() && *first < self.limits.timeout)
+    }
+
+    /// Wakes the child for the `count` slots that are filled, and waits. One that may be `cut` is ended early when
+    /// it hangs as another did.
+    fn go(&mut self, count: usize, phase: u32, cut: bool) -> Result<BatchEnd, WorkerError> {
         let batch = &self.files.batch;
         batch.clear_notes();
         self.files.clear_log();
         batch.header().nanos.store(0, Ordering::Relaxed);
         batch.header().cur.store(NOWHERE, Ordering::Relaxed);
         batch.header().enough.store(0, Ordering::Relaxed);
+        let limit = self.limits.timeout.as_millis().min(u128::from(u32::MAX)) as u32;
+        batch.header().limit_millis.store(limit, Ordering::Relaxed);
         batch.header().harness_nanos.store(0, Ordering::Relaxed);
         batch.header().map_nanos.store(0, Ordering::Relaxed);
         batch.header().phase.store(phase, Ordering::Relaxed);
         batch.header().count.store(count as u32, Ordering::Release);
-        let Some(child) = self.child.as_mut() else {
+        self.woken = Instant::now();
+        let first_look = self.first_look().filter(|_| cut);
+        let ProcessWorker { child, files, known, late, hangs, .. } = self;
+        let Some(child) = child.as_mut() else {
             return Err(WorkerError::Broken("has no child to wake".into()));
         };
-        let end = child.work(&self.files, &self.server, &self.limits)?;
+        let mut is_known = |outcome: Outcome, samples: &[Sample]| {
+            cut && !samples.is_empty() && hangs.contains(&hang(outcome, samples, &spans(files, known, late), known))
+        };
+        let mut watch = Watch { first_look, is_known: &mut is_known };
+        let end = child.work(files, &self.server, &self.limits, &mut watch)?;
         child.runs += count as u64;
+        self.tally.cut += u64::from(child.was_cut);
+        self.samples = std::mem::take(&mut child.samples);
         if let Some(growth) = Growth::of(&child.weights, matches!(self.launch.variant, Variant::Sanitized(_))) {
             self.growth = Some(growth);
         }
@@ -299,7 +387,7 @@ impl ProcessWorker {
         made.clear();
         self.child()?;
         let count = self.ask(wishes, max_len).ok_or_else(|| does_not_fit(max_len))?;
-        let end = self.go(count, PHASE_MUTATE)?;
+        let end = self.go(count, PHASE_MUTATE, false)?;
         let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
         for slot in 0..ran {
             made.push(match self.files.batch.answered(slot, max_len) {
@@ -356,6 +444,11 @@ impl ProcessWorker {
                 return Ok(());
             }
         };
+        if seen.len() > self.known.len()
+            && let Some(admits) = &mut self.admission.0
+        {
+            admits(&seen).map_err(WorkerError::OtherBuild)?;
+        }
         if seen != self.known {
             self.plan = Plan::of(&seen, region.layout().capacity);
             self.known = seen;
@@ -363,46 +456,77 @@ impl ProcessWorker {
         Ok(())
     }
 
-    fn evidence(&self, end: BatchEnd, full: bool) -> Box<Evidence> {
-        let crash = self.files.batch.crash();
-        let log = self.files.log();
+    fn tells_all(&mut self, detail: Detail, raw: u64) -> bool {
+        match detail {
+            Detail::Hash => false,
+            Detail::Once => self.told.insert(raw),
+            Detail::All => true,
+        }
+    }
+
+    /// What the end of the child says of the input that it worked on.
+    fn evidence(&mut self, end: BatchEnd, detail: Detail) -> Box<Evidence> {
+        let batch = &self.files.batch;
+        let death = batch.death();
         let (signal, exit_code) = match end {
             BatchEnd::Died(Ended::Signal(signal)) => (Some(signal), None),
             BatchEnd::Died(Ended::Exit(code)) => (None, Some(code)),
             BatchEnd::Died(Ended::WithServer) => (Some(libc::SIGKILL), None),
             _ => (None, None),
         };
+        let how = death.as_ref().map(|death| death.how);
         let outcome = match end {
             BatchEnd::TimedOut => Outcome::Timeout,
             BatchEnd::OverMemory => Outcome::OutOfMemory,
-            _ if log.contains("Sanitizer: ") || log.contains("SUMMARY: UndefinedBehavior") => Outcome::Sanitizer,
-            _ if log.contains("std::bad_alloc") => Outcome::OutOfMemory,
+            _ if how == Some(How::Report) => Outcome::Sanitizer,
+            _ if death.as_ref().is_some_and(|death| death.has(BAD_ALLOC)) => Outcome::OutOfMemory,
             BatchEnd::Died(Ended::Exit(_)) => Outcome::Exit,
             _ => Outcome::Signal,
         };
-        let objects = self.files.batch.objects();
-        let raw = raw::of_crash(outcome, signal.or(exit_code), crash.as_ref(), &objects, &self.known);
         let signal = signal.filter(|_| !matches!(outcome, Outcome::Timeout | Outcome::Sanitizer));
-        let told = Evidence { signal, exit_code, crash, ..Evidence::bare(outcome, raw) };
-        Box::new(if full { Evidence { objects, log, ..told } } else { told })
+        let samples = std::mem::take(&mut self.samples);
+        let mut told = Evidence { signal, exit_code, death, samples, ..Evidence::bare(outcome, 0) };
+        let spans = spans(&self.files, &self.known, &mut self.late);
+        told.raw = if told.samples.is_empty() {
+            // Where it was when somebody else ended it says nothing.
+            let death = told.death.as_ref().filter(|_| !told.is_from_outside());
+            let raw = raw::of_death(outcome, signal.or(exit_code), death, &spans, &self.known);
+            match death.is_some_and(|death| raw::is_told_by_words(outcome, death, &spans, &self.known)) {
+                true => raw::with_words(raw, outcome, &self.files.log()),
+                false => raw,
+            }
+        } else {
+            hang(outcome, &told.samples, &spans, &self.known)
+        };
+        if self.tells_all(detail, told.raw) {
+            told.objects = self.files.batch.objects();
+            self.late.complete(&mut told.objects, &self.known);
+            told.log = self.files.log();
+        }
+        Box::new(told)
     }
 
-    fn raised(&self, verdict: &Verdict, full: bool) -> Box<Evidence> {
+    /// What the child says of an input that it outlived.
+    fn raised(&mut self, slot: usize, verdict: &Verdict, detail: Detail) -> Box<Evidence> {
         let raw = raw::of_exception(verdict.outcome, verdict.signature);
         let exit_code = (verdict.outcome == Outcome::Exit).then_some(verdict.value as i32);
-        let told = Evidence { exit_code, ..Evidence::bare(verdict.outcome, raw) };
-        Box::new(if full {
-            Evidence { log: self.files.log(), report: self.files.batch.report(), ..told }
-        } else {
-            told
-        })
+        let mut told = Evidence { exit_code, ..Evidence::bare(verdict.outcome, raw) };
+        if self.tells_all(detail, raw) {
+            let batch = &self.files.batch;
+            told.exception = Raised::of_records(&batch.records(), slot);
+            told.objects = batch.objects();
+            self.late.complete(&mut told.objects, &self.known);
+            told.log = self.files.log();
+        }
+        Box::new(told)
     }
 
     fn try_run(&mut self, inputs: &[&[u8]], seen: &mut Vec<Seen>) -> Result<(), WorkerError> {
         seen.clear();
         let left = self.limits.runs_per_child - self.child.as_ref().map_or(0, |c| c.runs % self.limits.runs_per_child);
         let most = self.fits_per_wake().min(inputs.len()).min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
-        let (count, end) = self.send(&inputs[..most], self.phase)?;
+        let (count, end) = self.send(&inputs[..most], self.phase, true)?;
+        let raised = self.tally.raised;
         let capacity = self.files.region.layout().capacity;
         let ran = (self.files.batch.header().cur.load(Ordering::Acquire) as usize).min(count);
         let died = end != BatchEnd::Done;
@@ -411,7 +535,7 @@ impl ProcessWorker {
             self.tally.rejected += u64::from(verdict.outcome == Outcome::Rejected);
             seen.push(if verdict.outcome.is_finding() {
                 self.tally.raised += 1;
-                Seen::Finding(self.raised(&verdict, false))
+                Seen::Finding(self.raised(slot, &verdict, Detail::Once))
             } else {
                 let known = verdict.novel.filter(|(edge, _)| self.known.iter().any(|m| m.range().contains(edge)));
                 known.map_or(Seen::Boring, |hit| Seen::Novel { hit, set: verdict.signature })
@@ -420,9 +544,15 @@ impl ProcessWorker {
         if !died {
             self.learn_pace(ran);
         } else if self.is_at_fault(end, ran, count) && seen.len() == ran {
-            seen.push(Seen::Finding(self.evidence(end, false)));
+            let evidence = self.evidence(end, Detail::Once);
+            seen.push(Seen::Finding(evidence));
             self.tally.died += 1;
+            // What is not the time of the inputs before it is its own.
+            let others = (self.nanos_per_run * ran as f64) as u64;
+            self.tally.finding_nanos += nanos_since(self.woken).saturating_sub(others);
+            self.owes_fork = true;
         }
+        self.tally.finding_nanos += (self.nanos_per_run * (self.tally.raised - raised) as f64) as u64;
         self.tally.runs += seen.len() as u64;
         if self.phase == PHASE_TIME {
             let header = self.files.batch.header();
@@ -434,7 +564,7 @@ impl ProcessWorker {
         if seen.is_empty() {
             // A mad child that says nothing of the first input: have another one run it, alone.
             self.retire()?;
-            let observed = self.try_observe(inputs[0], true, &mut Vec::new())?;
+            let observed = self.try_observe(inputs[0], true, Detail::All, &mut Vec::new())?;
             seen.push(observed.evidence.map_or(Seen::Boring, Seen::Finding));
         }
         Ok(())
@@ -452,13 +582,20 @@ impl ProcessWorker {
         self.nanos_per_run = (0.75 * self.nanos_per_run + 0.25 * nanos.clamp(50.0, 1e9)).max(50.0);
     }
 
-    fn try_observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
+    fn try_observe(
+        &mut self,
+        input: &[u8],
+        fresh: bool,
+        detail: Detail,
+        hits: &mut Vec<Hit>,
+    ) -> Result<Observation, WorkerError> {
         if fresh {
             self.retire()?;
         }
+        let began = Instant::now();
         self.plan.drain(&self.files.region, |_, _| {});
         self.tally.alone += 1;
-        let (_, end) = self.send(&[input], PHASE_OBSERVE)?;
+        let (_, end) = self.send(&[input], PHASE_OBSERVE, !fresh)?;
         hits.clear();
         self.plan.drain(&self.files.region, |edge, class| hits.push((edge, class)));
         let capacity = self.files.region.layout().capacity;
@@ -470,7 +607,7 @@ impl ProcessWorker {
                 if end == BatchEnd::Done {
                     self.learn_pace(1);
                 }
-                let evidence = verdict.outcome.is_finding().then(|| self.raised(&verdict, true));
+                let evidence = verdict.outcome.is_finding().then(|| self.raised(0, &verdict, detail));
                 Observation { outcome: verdict.outcome, nanos, evidence }
             }
             // A child that is through but says nothing sensible is mad; it costs a child.
@@ -479,12 +616,32 @@ impl ProcessWorker {
                 Observation { outcome: Outcome::Ok, nanos: 0, evidence: None }
             }
             (end, _) => {
-                let evidence = self.evidence(end, true);
+                let evidence = self.evidence(end, detail);
                 Observation { outcome: evidence.outcome, nanos: 0, evidence: Some(evidence) }
             }
         };
+        if observation.evidence.is_some() {
+            self.tally.finding_nanos += nanos_since(began);
+            self.owes_fork = self.child.is_none();
+        }
         Ok(observation)
     }
+}
+
+fn nanos_since(since: Instant) -> u64 {
+    since.elapsed().as_nanos() as u64
+}
+
+/// Where libraries lie in the child.
+fn spans(files: &Files, known: &[Module], late: &mut Late) -> Vec<Loaded> {
+    let mut spans = files.batch.spans();
+    late.complete(&mut spans, known);
+    spans
+}
+
+/// The raw hash of a run that was looked at.
+fn hang(outcome: Outcome, samples: &[Sample], spans: &[Loaded], known: &[Module]) -> u64 {
+    raw::of_hang(samples, spans, known).wrapping_add(outcome as u64)
 }
 
 impl Miss {
@@ -507,7 +664,7 @@ impl Tracer for ProcessWorker {
         let comparisons = self.files.region.comparisons();
         comparisons.clear();
         comparisons.set_on(log);
-        let observed = self.persist(|worker| worker.try_observe(input, false, &mut hits));
+        let observed = self.persist(|worker| worker.try_observe(input, false, Detail::Hash, &mut hits));
         let comparisons = self.files.region.comparisons();
         comparisons.set_on(false);
         let outcome = observed?.outcome;
@@ -525,7 +682,13 @@ impl Worker for ProcessWorker {
     }
 
     fn observe(&mut self, input: &[u8], fresh: bool, hits: &mut Vec<Hit>) -> Result<Observation, WorkerError> {
-        self.persist(|worker| worker.try_observe(input, fresh, hits))
+        self.persist(|worker| worker.try_observe(input, fresh, Detail::All, hits))
+    }
+
+    fn learn(&mut self, finding: &Evidence) {
+        if matches!(finding.outcome, Outcome::Timeout | Outcome::OutOfMemory) && !finding.samples.is_empty() {
+            self.hangs.insert(finding.raw);
+        }
     }
 
     fn makers(&self) -> Makers {

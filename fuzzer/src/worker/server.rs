@@ -2,10 +2,12 @@
 //!
 //! Owns the process and the control socket. Knows nothing of inputs and coverage.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,22 @@ use crate::error::remedy;
 
 /// How long a fork may take.
 const FORK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the loader loads before a program's own libraries.
+const PRELOAD: &str = "LD_PRELOAD";
+/// What it was before: the worker puts it back (`hitmap/_preload.py`).
+const PRELOADED: &str = "HITMAP_PRELOADED";
+
+/// The witness of this installation, when this is the Python package's extension. A worker that is started
+/// without one looks beside itself, and starts once more.
+fn witness() -> Option<OsString> {
+    let own = hitmap_wire::identity::holding(witness as *const () as usize)?;
+    let own = PathBuf::from(OsString::from_vec(own.path));
+    let path = own.parent()?.join("_rt").join(hitmap_wire::witness::FILE);
+    // The loader takes a colon and a space for the end of a name.
+    let is_plain = !path.as_os_str().as_encoded_bytes().iter().any(|byte| b": ".contains(byte));
+    (is_plain && path.is_file()).then(|| path.into_os_string())
+}
 
 /// How to start a server.
 #[derive(Clone, Debug)]
@@ -165,6 +183,14 @@ impl Server {
             .stdout(Stdio::null())
             // What an interpreter says that never comes to hitmap's own code is the reason for the user.
             .stderr(files.log_writer().map_err(WorkerError::system("no room for the log"))?);
+        // The worker of a sanitizer's builds starts itself again, with the sanitizer's runtime in front.
+        if !matches!(launch.variant, Variant::Sanitized(_))
+            && let Some(witness) = witness()
+        {
+            let before = std::env::var_os(PRELOAD).unwrap_or_default();
+            let loaded = if before.is_empty() { vec![witness] } else { vec![witness, before.clone()] };
+            command.env(PRELOAD, loaded.join(OsStr::new(":"))).env(PRELOADED, before);
+        }
         if launch.variant == Variant::Sanitized(Sanitizer::Asan) {
             command.env("ASAN_OPTIONS", Variant::asan_options(launch.memory_mb));
         }
@@ -300,6 +326,15 @@ impl Server {
             Ok(None) => Err(WorkerError::Broken("is gone".into())),
             Err(e) => Err(WorkerError::Broken(format!("cannot be heard: {e}"))),
         }
+    }
+}
+
+#[cfg(test)]
+impl Server {
+    /// A server that somebody plays at the other end of `control`.
+    pub fn played(control: OwnedFd) -> Server {
+        let process = Command::new("true").spawn().unwrap();
+        Server { process, control, threads: 0, has_comparisons: false, makers: Makers::default() }
     }
 }
 

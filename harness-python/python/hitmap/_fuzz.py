@@ -46,7 +46,7 @@ class Finding:
         kind: ``exception``, ``signal``, ``exit``, ``timeout``, ``oom`` or ``sanitizer``.
         signature: what tells it from other bugs, 16 hexadecimal digits.
         title: one line for people.
-        report: all of ``report.json``, with ``input`` and ``replay`` for where it lies now.
+        report: all of ``report.json``, with ``input`` and ``replay`` for where it lies now; empty when that is damaged.
     """
 
     path: Path
@@ -145,26 +145,32 @@ def fuzz(
 
 
 def findings(out: Path) -> list[Finding]:
-    """The findings that a campaign's folder holds, in order of their folders' names."""
+    """The findings that a campaign's folder holds, in order of their folders' names.
+
+    One whose report is damaged or gone is a finding, too: its folder's name says which, and its report is empty.
+    """
     found = []
     # A name that begins with a dot is a finding that is still being written.
-    for path in sorted(out.glob("findings/[!.]*/report.json")):
+    for path in sorted(out.glob("findings/[!.]*/")):
+        kind, _, signature = path.name.rpartition("-")
         try:
-            report = json.loads(_native.read_file(path, _LONGEST))
-            if not isinstance(report, dict):
-                raise ValueError("it holds no report")
-        except (OSError, ValueError) as error:
-            raise CampaignError(f"{path} cannot be read: {error}; move its folder away") from error
-        kind, _, signature = path.parent.name.rpartition("-")
-        # Where it lies now, and a command of ours: the folder may come from elsewhere.
-        lies = str(path.with_name("input"))
-        report |= {"input": lies, "replay": shlex.join([sys.executable, "-m", "hitmap", "replay", lies])}
+            report = json.loads(_native.read_file(path / "report.json", _LONGEST))
+        except (OSError, ValueError):
+            report = None
+        if isinstance(report, dict):
+            # Where it lies now, and a command of ours: the folder may come from elsewhere.
+            lies = str(path / "input")
+            report |= {"input": lies, "replay": shlex.join([sys.executable, "-m", "hitmap", "replay", lies])}
+        else:
+            if not (path / "input").is_file():
+                continue
+            report = {}
         found.append(
             Finding(
-                path.parent,
+                path,
                 str(report.get("kind", kind)),
                 str(report.get("signature", signature)),
-                str(report.get("title", "")),
+                str(report.get("title", "not known, because its report.json is damaged")),
                 report,
             )
         )

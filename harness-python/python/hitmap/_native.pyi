@@ -1,11 +1,13 @@
 """The native half of hitmap. Private: use the package's own names."""
 
 import os
+from types import FrameType
 from typing import Any, Literal, Protocol, final, overload
 
 from hitmap._harness import Harness
 
 __version__: str
+SAMPLE_SIGNAL: int
 STACK_SIGNAL: int
 
 class _Host(Protocol):
@@ -145,9 +147,15 @@ def mutate(data: bytes | bytearray, max_size: int, *, seed: int | None = None) -
     """
 
 def cli(argv: list[str], python: list[str]) -> int: ...
+def has_witness() -> bool:
+    """Whether this process was started with hitmap's witness."""
+
 def has_sanitizer() -> bool: ...
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """The bytes of an ordinary file that has ``most`` of them or less; never waits for a pipe."""
+
+def take_sample(lines: str, frames: list[FrameType]) -> None:
+    """Adds a sample of the native stack, with Python's beside it."""
 
 def load_runtime(path: str | os.PathLike[str]) -> bool: ...
 def serve(fds: str, map: str | None, memory_mb: int, host: _Host) -> int: ...
@@ -163,3 +171,4 @@ def copy() -> bytes: ...
 def restore(classes: bytes) -> None: ...
 def merge(classes: bytes) -> None: ...
 def modules() -> list[Module]: ...
+def place(edge: int) -> Place: ...

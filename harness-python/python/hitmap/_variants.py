@@ -15,8 +15,6 @@ from hitmap.errors import LoadFailure
 
 # In a folder of builds: the paths of libraries that a process must have loaded before Python starts, one a line.
 PRELOAD = "preload"
-# Set for the second start: what LD_PRELOAD was before.
-STARTED_AGAIN = "HITMAP_STARTED_AGAIN"
 
 COMPARISONS = "comparisons"
 ASAN = "asan"
@@ -44,30 +42,15 @@ def choose(name: str, harness: Path) -> bool:
     return bool(found)
 
 
-def start_again(name: str, harness: Path, arguments: list[str]) -> None:
-    """Replaces this process by one that has loaded what builds of this kind need before Python: a sanitizer's runtime.
-
-    Returns when nothing is needed, or this is that process already. Its own children get none of it.
+def preloads(name: str, harness: Path) -> list[str]:
+    """What a process that loads builds of this kind must have loaded before Python: a sanitizer's runtime.
 
     Raises:
         LoadFailure: when it is not there.
     """
-    if (before := os.environ.pop(STARTED_AGAIN, None)) is not None:
-        os.environ["LD_PRELOAD"] = before
-        if not before:
-            del os.environ["LD_PRELOAD"]
-        return
     lists = [Path(folder, PRELOAD) for folder in folders(name, harness)]
     wanted = dict.fromkeys(line for file in lists if file.is_file() for line in file.read_text().split("\n") if line)
-    if not wanted:
-        return
     if missing := [path for path in wanted if not os.path.isfile(path)]:
         text = f"{missing[0]}: no such file, and the builds need it; `{BUILT_BY[name]}` builds them with what there is now"
         raise LoadFailure(LoadFailure.NO_VARIANT, text)
-    before = os.environ.get("LD_PRELOAD", "")
-    loaded = ":".join([*wanted, *([before] if before else [])])
-    os.execve(
-        sys.executable,
-        [sys.executable, "-m", "hitmap.worker", *arguments],
-        {**os.environ, "LD_PRELOAD": loaded, STARTED_AGAIN: before},
-    )
+    return list(wanted)

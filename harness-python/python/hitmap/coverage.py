@@ -74,10 +74,7 @@ class Coverage:
             OSError: when the library's file cannot be read.
             ValueError: when it is another build by now, or was compiled without `pc-table`.
         """
-        for module in _native.modules():
-            if not module.refused and module.first <= edge < module.first + module.edges:
-                return module.where(edge - module.first)
-        raise IndexError(f"edges go from 0 to {_native.total() - 1}, there is no edge {edge}")
+        return _native.place(edge)
 
     def reset(self) -> None:
         """Forgets all hits."""

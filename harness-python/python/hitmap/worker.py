@@ -14,14 +14,15 @@ import importlib.util
 import io
 import os
 import pickle
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
-from hitmap import _harness, _hypothesis, _native, _variants
+from hitmap import _harness, _hypothesis, _native, _preload, _variants
 from hitmap._harness import Harness
 from hitmap.errors import LoadFailure
 
@@ -39,6 +40,9 @@ LONGEST = 200
 
 # Bytes of a pickled harness, with all that it refers to.
 LONGEST_PICKLE = 1 << 30
+
+# Causes that are followed: a chain can be a ring.
+CAUSES = 16
 
 # Frames of the report that are still readable: the inner end of a deep recursion says it all.
 INNERMOST = 200
@@ -90,9 +94,25 @@ class Host:
 
         Collecting is the children's own affair from here on.
         """
+        # The engine asks for it; it comes here between two bytecodes.
+        signal.signal(_native.SAMPLE_SIGNAL, self.sampled)
         gc.collect()
         gc.freeze()
         gc.disable()
+
+    def sampled(self, number: int, frame: FrameType | None) -> None:
+        """Leaves Python's stack beside the native one.
+
+        A line ``frame\\tFILE\\tLINE\\tFUNCTION\\tID`` for each frame of the harness and below, innermost first. As long as
+        the frames are kept, no two calls have the same ID.
+        """
+        kept, lines = [], []
+        while frame is not None and frame.f_code.co_filename != __file__ and len(kept) < INNERMOST:
+            code = frame.f_code
+            lines.append(f"frame\t{code.co_filename}\t{frame.f_lineno or 0}\t{code.co_name}\t{id(frame)}")
+            kept.append(frame)
+            frame = frame.f_back
+        _native.take_sample(_printable("\n".join(lines)), kept)
 
     def fork(self) -> int:
         with warnings.catch_warnings():
@@ -252,15 +272,30 @@ def describe(error: BaseException) -> str:
     """What the engine keeps of an exception.
 
     Title ``TypeName: message`` on one line, blank line, a line ``frame\\tFILE\\tLINE\\tFUNCTION`` for each frame of
-    the harness and below, innermost first, blank line, traceback.
+    the harness and below, innermost first; for each exception that it was raised from (``__cause__``), in turn, a line
+    ``cause\\tTITLE`` and its frames; blank line, traceback.
     """
+    lines = [title(error), "", *frame_lines(error)]
+    for cause in causes(error):
+        lines += [f"cause\t{title(cause)}", *frame_lines(cause)]
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return _printable("\n".join([*lines, "", text]))
+
+
+def frame_lines(error: BaseException) -> list[str]:
     frames = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         frames.append(f"frame\t{code.co_filename}\t{line}\t{code.co_name}")
-    frames = frames[-INNERMOST:][::-1]
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return _printable("\n".join([title(error), "", *frames, "", text]))
+    return frames[-INNERMOST:][::-1]
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """What it was raised from, the nearest first. What merely was being handled is no cause."""
+    found = [error]
+    while (cause := found[-1].__cause__) is not None and len(found) < CAUSES:
+        found.append(cause)
+    return found[1:]
 
 
 def title(error: BaseException) -> str:
@@ -312,11 +347,13 @@ def main(argv: list[str] | None = None) -> int:
         refuse("--memory-mb is a number of MiB, 0 for no limit")
     try:
         host = Host(options.harness, options.variant)
+        libraries = []
         if options.variant:
             try:
-                _variants.start_again(options.variant, split(options.harness)[0], arguments)
+                libraries = _variants.preloads(options.variant, split(options.harness)[0])
             except LoadFailure as failure:
                 host.failure = failure
+        _preload.ensure(libraries)
         return _native.serve(options.fds, os.environ.get("HITMAP_MAP"), options.memory_mb, host)
     except ValueError as error:
         refuse(str(error))

@@ -9,6 +9,7 @@
 mod marks;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use hitmap_observers::snapshot::{Hit, Hits, Meta, ModuleId, ModuleMap, Snapshot as Map};
@@ -20,7 +21,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::runtime;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, import_roots};
 use marks::Marks;
 
 /// What one run leaves: its map and its marks, in memory that outlives it.
@@ -100,6 +101,7 @@ impl Twin {
     /// When the child is gone: what it covered, and the marks in their order, each with what was
     /// covered up to there. The twin is empty afterwards. Raises `ValueError` when the map makes no sense.
     fn collect(&self, py: Python<'_>) -> PyResult<(Snapshot, Vec<(String, Snapshot)>)> {
+        let roots = import_roots(py);
         py.detach(|| {
             let modules = modules::all(&self.region);
             let mut hits = Vec::new();
@@ -107,7 +109,7 @@ impl Twin {
             plan.drain(&self.region, |edge, class| hits.push((edge, class)));
             hits.sort_unstable();
             hits.dedup_by_key(|(edge, _)| *edge);
-            let coverage = snapshot(&modules, &hits)?;
+            let coverage = snapshot(&modules, &hits, &roots)?;
             let mut marks = Vec::new();
             // Edges of one mark are those since the mark before.
             let mut upto = vec![false; hits.len()];
@@ -118,7 +120,7 @@ impl Twin {
                     }
                 }
                 let there = hits.iter().zip(&upto).filter(|(_, reached)| **reached).map(|(hit, _)| *hit);
-                marks.push((name, snapshot(&modules, &there.collect::<Vec<_>>())?));
+                marks.push((name, snapshot(&modules, &there.collect::<Vec<_>>(), &roots)?));
             }
             marks::clear(self.marks.as_fd())?;
             Ok((coverage, marks))
@@ -134,18 +136,19 @@ impl Twin {
 }
 
 /// A snapshot of hits that rise, by the region's numbers. Hits of no library are left out.
-fn snapshot(modules: &[Module], hits: &[(u32, u8)]) -> PyResult<Snapshot> {
+fn snapshot(modules: &[Module], hits: &[(u32, u8)], roots: &[PathBuf]) -> PyResult<Snapshot> {
     let maps = modules.iter().filter(|module| !module.is_refused()).map(|module| {
         let range = module.range();
         let start = hits.partition_point(|(edge, _)| *edge < range.start);
         let end = hits.partition_point(|(edge, _)| *edge < range.end);
         // A record that a mad child wrote can make two libraries overlap, but no range turn round.
         let own = hits[start..end].iter().map(|&(edge, class)| Hit { edge: edge - range.start, class });
-        ModuleMap::new(ModuleId::from(module), Hits::new(own.collect())?)
+        ModuleMap::new(ModuleId::from(module).imported_from(roots), Hits::new(own.collect())?)
     });
     let maps = maps.collect::<Result<Vec<_>, _>>();
-    let map = maps.and_then(|maps| Map::new(maps, Meta { tool: crate::snapshot::TOOL.into(), ..Meta::default() }));
-    map.map(Snapshot::from).map_err(|e| PyValueError::new_err(format!("the run left a map that makes no sense: {e}")))
+    let meta = Meta { tool: crate::snapshot::TOOL.into(), ..Meta::default() };
+    maps.map(|maps| Map::new(maps, meta).into())
+        .map_err(|e| PyValueError::new_err(format!("the run left a map that makes no sense: {e}")))
 }
 
 /// The bytes of a file from its start, as many as it has and memory allows.

@@ -3,6 +3,7 @@
 //! Owns the process: it never returns to the server's code. Trusts neither the batch file's header
 //! nor its slots, although only the engine should write them.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use hitmap_wire::batch::making::{FAILED, UNDECODABLE};
 use hitmap_wire::batch::{Batch, PHASE_MUTATE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS};
 use hitmap_wire::control;
-use hitmap_wire::identity;
+use hitmap_wire::identity::{self, Loaded};
 use hitmap_wire::novelty::News;
 use pyo3::prelude::*;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,11 +20,18 @@ use super::judge::Judge;
 use super::laps::{Clock, Laps};
 use super::making::{Miss, Wanted};
 use super::outcome::{self, Ended, Harness};
+use super::raised::Told;
 use super::shared::Shared;
-use super::{crash, limits, sanitizer, weight};
+use super::{crash, limits, origin, samples, sanitizer, weight};
 
 /// How old the memory limit may be: what the target leaks in between counts against its inputs.
 const BOUND_EVERY: Duration = Duration::from_millis(20);
+
+/// Signatures that a child remembers. Beyond that it tells of an exception each time.
+const TOLD: usize = 4096;
+
+/// The time limit of an engine that does not say its own, in milliseconds.
+const UNSAID_LIMIT: u64 = 400;
 
 struct Child {
     batch: &'static Batch,
@@ -37,6 +45,10 @@ struct Child {
     bounded: Instant,
     /// Libraries loaded when the list in the batch file was written.
     loads: u64,
+    /// What is loaded, as it stands there.
+    objects: Vec<Loaded>,
+    /// Signatures of exceptions that it has told of.
+    told: HashSet<u64>,
     /// Inputs that it ran in batches.
     runs: u64,
     /// It is weighed again when it has run so many: at each doubling, so that a weight costs nothing.
@@ -54,6 +66,7 @@ pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, se
         }
         Err(_) => 3,
     };
+    crash::disown();
     // SAFETY: ends the process without running anybody's exit handlers: they are the server's.
     unsafe { libc::_exit(code) }
 }
@@ -62,6 +75,7 @@ pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, se
 fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server: i32) -> PyResult<()> {
     // A sanitizer has limits of its own, and one that is refused memory for its shadow ends the process.
     let memory_mb = if sanitizer::has_sanitizer() { 0 } else { memory_mb };
+    crash::install(server)?;
     limits::die_with(server);
     limits::lead_a_group();
     limits::ignore_interrupts();
@@ -71,7 +85,6 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     std::mem::forget(log);
     // The server alone speaks there, and the engine must see the end of it when the server dies.
     drop(control);
-    let batch: &'static Batch = Box::leak(Box::new(batch));
     let judge = Judge::new(region, history)?;
     let child = Box::leak(Box::new(Child {
         batch,
@@ -82,10 +95,11 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
         memory_mb,
         bounded: Instant::now(),
         loads: 0,
+        objects: Vec::new(),
+        told: HashSet::new(),
         runs: 0,
         weigh_at: weight::FIRST,
     }));
-    crash::install(&batch.header().crash)?;
     limits::bound_memory(memory_mb)?;
     child.write_objects();
     // What the fork itself ran in instrumented libraries belongs to no input.
@@ -137,11 +151,15 @@ impl Child {
         let mut ran = count;
         for at in 0..count {
             laps.begin();
-            if let Some(ended) = self.run_one(py, at, None) {
+            let mut told = None;
+            if let Some(ended) = self.run_one(py, at, &mut told) {
                 laps.harness();
                 let news = self.judge.judge();
                 laps.map();
                 self.tell(at, ended, news);
+                if ended.is_raised() {
+                    self.trace(py, at, start, told);
+                }
             }
             if header.enough.load(Ordering::Relaxed) != 0 {
                 ran = at + 1;
@@ -168,14 +186,17 @@ impl Child {
         if count == 0 {
             return;
         }
-        let mut report = String::new();
+        let mut told = None;
         let start = Instant::now();
-        let Some(ended) = self.run_one(py, 0, Some(&mut report)) else { return };
+        crash::be_thorough(true);
+        let ended = self.run_traced(py, 0, &mut told);
+        crash::be_thorough(false);
+        let Some(ended) = ended else { return };
         let nanos = nanos_since(start);
         self.judge.gather();
         self.batch.header().nanos.store(nanos, Ordering::Relaxed);
-        if !report.is_empty() {
-            self.batch.write_report(&report);
+        if let Some(told) = told {
+            told.write(self.batch, 0);
         }
         self.tell(0, ended, None);
     }
@@ -233,18 +254,53 @@ impl Child {
         false
     }
 
-    /// Runs the input in slot `at`; `None` when the slot makes no sense, which stays "not run".
+    /// Runs the input in slot `at`; `None` when the slot makes no sense, which stays "not run". What is raised is
+    /// told when it looks new.
     #[inline]
-    fn run_one(&mut self, py: Python<'_>, at: usize, report: Option<&mut String>) -> Option<Ended> {
-        self.batch.header().cur.store(at as u32, Ordering::Release);
-        let Some(input) = self.batch.input(at) else {
-            self.batch.slots()[at].outcome.store(0, Ordering::Relaxed);
-            return None;
-        };
-        let ended = outcome::run(py, &self.harness, input, report);
-        limits::end_if_forked_again();
-        crash::forget_survived();
-        Some(ended)
+    fn run_one(&mut self, py: Python<'_>, at: usize, told: &mut Option<Told>) -> Option<Ended> {
+        let Child { batch, harness, objects, told: known, .. } = self;
+        in_slot(batch, at, |input| {
+            outcome::run(py, harness, input, |raised| {
+                let new = Told::of(raised, harness, objects, |signature| !known.contains(&signature));
+                told.insert(new).ended
+            })
+        })
+    }
+
+    /// The same, and notes where exceptions are made.
+    fn run_traced(&mut self, py: Python<'_>, at: usize, told: &mut Option<Told>) -> Option<Ended> {
+        let Child { batch, harness, objects, told: known, .. } = self;
+        let is_observed = batch.header().phase.load(Ordering::Relaxed) == PHASE_OBSERVE;
+        in_slot(batch, at, |input| {
+            outcome::run_traced(py, harness, input, |raised| {
+                let new = Told::of(raised, harness, objects, |s| is_observed || !known.contains(&s));
+                told.insert(new).ended
+            })
+        })
+    }
+
+    /// Runs an input that raised once more, to see where the exception is made: that is looked at in no
+    /// ordinary run. What this run touches is thrown away, and so is all that it says when it ends otherwise.
+    fn trace(&mut self, py: Python<'_>, at: usize, start: Instant, first: Option<Told>) {
+        let mut again = None;
+        // Two runs must not take longer than one may.
+        let limit = self.batch.header().limit_millis.load(Ordering::Relaxed);
+        let limit = Duration::from_millis(if limit == 0 { UNSAID_LIMIT } else { limit.into() });
+        if start.elapsed() < limit / 4 {
+            self.run_traced(py, at, &mut again);
+            self.judge.discard();
+        }
+        let Some(first) = first else { return };
+        let is_same = |again: &Told| (again.ended.outcome, &again.types) == (first.ended.outcome, &first.types);
+        let without_origin = first.ended.signature;
+        let best = again.filter(is_same).unwrap_or(first);
+        let slot = &self.batch.slots()[at];
+        slot.signature.store(best.ended.signature, Ordering::Relaxed);
+        slot.outcome.store(best.ended.outcome as u32, Ordering::Release);
+        best.write(self.batch, at);
+        if self.told.len() < TOLD {
+            self.told.extend([without_origin, best.ended.signature]);
+        }
     }
 
     #[inline]
@@ -270,8 +326,26 @@ impl Child {
 
     fn write_objects(&mut self) {
         self.loads = identity::loads_so_far();
-        self.batch.write_objects(&identity::all_loaded());
+        self.objects = identity::all_loaded();
+        origin::look_at(&self.objects);
+        self.batch.write_objects(&self.objects);
     }
+}
+
+/// Has the input in slot `at` run; `None` when the slot makes no sense, which stays "not run".
+#[inline]
+fn in_slot(batch: &Batch, at: usize, run: impl FnOnce(&[u8]) -> Ended) -> Option<Ended> {
+    batch.header().cur.store(at as u32, Ordering::Release);
+    let Some(input) = batch.input(at) else {
+        batch.slots()[at].outcome.store(0, Ordering::Relaxed);
+        return None;
+    };
+    samples::begin_run();
+    let ended = run(input);
+    samples::end_run();
+    limits::end_if_forked_again();
+    crash::forget_survived();
+    Some(ended)
 }
 
 /// Never 0, which says that the child is not through.

@@ -8,6 +8,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
 
+use super::barrier;
+
 use crate::mutate;
 
 /// The functions that a harness brings along.
@@ -106,13 +108,15 @@ impl Making {
         }
         mutate::seed(seed.into());
         let made = match (first, second) {
-            (Some(first), Some(second)) => function.call1((first, second, max_len, seed)),
-            (Some(first), None) => function.call1((first, max_len, seed)),
-            _ => function.call1((seed,)),
+            (Some(first), Some(second)) => barrier::call(function, (first, second, max_len, seed)),
+            (Some(first), None) => barrier::call(function, (first, max_len, seed)),
+            _ => barrier::call(function, (seed,)),
         };
         let made = made.map_err(raised)?;
         let (name, encoded) = match &self.encode {
-            Some(encode) => ("encode", encode.bind(py).call1((made,)).map_err(|error| Miss::Raised("encode", error))?),
+            Some(encode) => {
+                ("encode", barrier::call(encode.bind(py), (made,)).map_err(|error| Miss::Raised("encode", error))?)
+            }
             None => (name, made),
         };
         let bytes = bytes_of(&encoded)
@@ -128,7 +132,7 @@ impl Making {
     fn decoded<'py>(&self, py: Python<'py>, input: &[u8]) -> Result<Bound<'py, PyAny>, Miss> {
         let bytes = PyBytes::new(py, input).into_any();
         let Some(decode) = &self.decode else { return Ok(bytes) };
-        decode.bind(py).call1((bytes,)).map_err(|error| {
+        barrier::call(decode.bind(py), (bytes,)).map_err(|error| {
             if error.is_instance_of::<PyException>(py) { Miss::Undecodable } else { Miss::Raised("decode", error) }
         })
     }

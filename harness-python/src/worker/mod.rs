@@ -9,12 +9,16 @@
 //! | [`forked`] | one child, as its parent sees it |
 //! | [`server`] | the control socket, the import, and one child at a time |
 //! | [`child`] | the loop over inputs |
+//! | [`barrier`] | the end of the target's stack |
 //! | [`outcome`] | one call of the harness and what became of it |
+//! | [`origin`] | where an exception was made, below Python |
+//! | [`raised`] | an exception that ended a run |
 //! | [`laps`] | where the time of a run goes, when somebody asks |
 //! | [`weight`] | how heavy the child is, and whose weight it is |
 //! | [`making`] | inputs that the harness's own functions make |
 //! | [`judge`] | whether a run touched something that the history lacks |
 //! | [`crash`] | what a fatal signal leaves behind |
+//! | [`samples`] | looks at a run that takes too long |
 //! | [`sanitizer`] | a sanitizer's runtime in the process, and Python's stack at its end |
 //! | [`registers`] | the processor's registers at a signal, one file a processor |
 //! | [`threads`] | whether threads of the target live |
@@ -25,17 +29,21 @@
 //! `os.fork` so that CPython's fork handlers run, and writes tracebacks.
 
 mod afl;
+mod barrier;
 mod child;
-mod crash;
+pub mod crash;
 mod forked;
 mod judge;
 mod laps;
 mod limits;
 mod making;
+mod origin;
 mod outcome;
+mod raised;
 #[cfg_attr(target_arch = "x86_64", path = "registers/x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "registers/aarch64.rs")]
 mod registers;
+mod samples;
 pub mod sanitizer;
 mod server;
 mod shared;
@@ -46,6 +54,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 pub use afl::serve_afl;
+pub use samples::take_sample;
 use shared::Shared;
 
 /// Serves one engine until it closes its socket; returns the process's exit code.

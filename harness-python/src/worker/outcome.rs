@@ -5,18 +5,15 @@
 //! before the map is read, so that destructors count for the input that they belong to.
 
 use hitmap_wire::outcome::Outcome;
-use pyo3::exceptions::{PyMemoryError, PySystemExit};
+use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTraceback, PyTuple, PyType};
-use xxhash_rust::xxh3::Xxh3;
+use pyo3::types::PyTuple;
 
 use super::making::Making;
-
-/// Places of a traceback that count. Recursion visits the same places over and over, so this is
-/// deep.
-const PLACES: usize = 64;
+use super::raised::{Raised, whole};
+use super::{barrier, origin};
 
 /// Objects that may be alive and untracked before a collection is worth its time. Python's own
 /// threshold is hundreds; between inputs there is no hurry.
@@ -34,6 +31,8 @@ pub struct Harness {
     pub making: Making,
     /// Python's half of the worker; writes reports.
     pub host: Py<PyAny>,
+    /// What is being handled while a run is traced, where that is needed.
+    handled: Option<Py<PyAny>>,
 }
 
 impl Harness {
@@ -42,13 +41,14 @@ impl Harness {
     /// # Errors
     /// What the import raises.
     pub fn load(py: Python<'_>, host: &Bound<'_, PyAny>) -> PyResult<Harness> {
-        let found = host.call_method0(intern!(py, "load"))?;
+        let found = barrier::call_method(host, intern!(py, "load"), ())?;
         Ok(Harness {
             function: found.getattr(intern!(py, "function"))?.unbind(),
             expected: found.getattr(intern!(py, "expected"))?.extract()?,
             decode: found.getattr(intern!(py, "decode"))?.extract()?,
             making: Making::of(&found)?,
             host: host.clone().unbind(),
+            handled: (py.version_info() < (3, 12)).then(|| PyException::new_err(()).into_value(py).into_any()),
         })
     }
 }
@@ -65,119 +65,98 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Whether an exception that was not expected is how it ended.
+    pub fn is_raised(&self) -> bool {
+        self.outcome.is_finding()
+    }
+
     const fn quietly(outcome: Outcome) -> Ended {
         Ended { outcome, value: 0, signature: 0 }
     }
 }
 
-/// Calls the harness with a copy of `input`, or with what it decodes to. With `report`, what is raised and not expected is also
-/// told as text.
-pub fn run(py: Python<'_>, harness: &Harness, input: &[u8], report: Option<&mut String>) -> Ended {
+/// Calls the harness with a copy of `input`, or with what it decodes to. What is raised and not expected is shown to
+/// `look` before it is gone, and what that makes of it is the end of the run.
+#[inline]
+pub fn run(py: Python<'_>, harness: &Harness, input: &[u8], look: impl FnOnce(&Raised<'_>) -> Ended) -> Ended {
     // SAFETY: we are attached; the pointers are those of live objects. The input is copied: the
     // batch file can change while somebody holds the object.
     unsafe {
-        let none = std::ptr::null_mut::<ffi::PyObject>();
         let mut value = ffi::PyBytes_FromStringAndSize(input.as_ptr().cast(), input.len() as ffi::Py_ssize_t);
         if let Some(decode) = &harness.decode
             && !value.is_null()
         {
             let bytes = value;
-            value = ffi::PyObject_CallFunctionObjArgs(decode.as_ptr(), bytes, none);
+            value = barrier::call_one(decode.as_ptr(), bytes);
             ffi::Py_DECREF(bytes);
             if value.is_null() && ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) != 0 {
-                ffi::PyErr_Clear();
+                barrier::clear_error();
                 return Ended::quietly(Outcome::Rejected);
             }
         }
         if !value.is_null() {
-            let result = ffi::PyObject_CallFunctionObjArgs(harness.function.as_ptr(), value, none);
-            ffi::Py_DECREF(value);
+            let result = barrier::call_one(harness.function.as_ptr(), value);
+            barrier::release(value);
             if !result.is_null() {
-                ffi::Py_DECREF(result);
+                barrier::release(result);
                 return Ended::quietly(Outcome::Ok);
             }
             if ffi::PyErr_ExceptionMatches(harness.expected.as_ptr()) != 0 {
-                ffi::PyErr_Clear();
+                barrier::clear_error();
                 return Ended::quietly(Outcome::Rejected);
             }
         }
     }
-    raised(py, harness, report)
+    raised(py, look)
 }
 
-/// Judges the exception that is set.
 #[cold]
-fn raised(py: Python<'_>, harness: &Harness, report: Option<&mut String>) -> Ended {
-    // A call that failed without an exception is a bug of the extension; CPython makes it a
-    // SystemError where it sees it.
-    let error = PyErr::fetch(py);
-    if let Some(report) = report {
-        *report = describe(py, harness, &error);
-    }
-    let (outcome, value) = if error.is_instance_of::<PyMemoryError>(py) {
-        (Outcome::OutOfMemory, 0)
-    } else if error.is_instance_of::<PySystemExit>(py) {
-        (Outcome::Exit, exit_status(py, &error))
-    } else {
-        (Outcome::Exception, 0)
-    };
-    Ended { outcome, value, signature: signature(py, &error) }
+fn raised(py: Python<'_>, look: impl FnOnce(&Raised<'_>) -> Ended) -> Ended {
+    let raised = Raised::fetch(py);
+    let ended = look(&raised);
+    raised.release();
+    ended
 }
 
-/// The status that the process would have ended with: none is 0, a number is cut to a byte as by the
-/// system, anything else is printed and is 1.
-fn exit_status(py: Python<'_>, error: &PyErr) -> u32 {
-    match error.value(py).getattr(intern!(py, "code")) {
-        Ok(code) if code.is_none() => 0,
-        Ok(code) => code.extract::<i64>().map_or(1, |code| (code & 0xFF) as u32),
-        Err(_) => 1,
+/// [`run`], in which it is noted where exceptions are made.
+///
+/// Before 3.12, C code that raises leaves type and text, and the instance is made when somebody asks for it,
+/// unless another exception is being handled. So one is.
+pub fn run_traced(py: Python<'_>, harness: &Harness, input: &[u8], look: impl FnOnce(&Raised<'_>) -> Ended) -> Ended {
+    let handled = harness.handled.as_ref();
+    if let Some(handled) = handled {
+        handle(py, Some(handled));
     }
-}
-
-/// A hash of the type's name and of the places in its traceback, outermost first, each once: so an
-/// endless recursion has one signature at any depth. Files go by their last name, which is the same
-/// on every machine.
-fn signature(py: Python<'_>, error: &PyErr) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(type_name(&error.get_type(py)).as_bytes());
-    let mut seen: Vec<(String, String, u32)> = Vec::new();
-    let mut next = error.traceback(py);
-    while let Some(traceback) = next {
-        if let Ok(place) = place(&traceback)
-            && !seen.contains(&place)
-        {
-            seen.push(place);
+    origin::begin();
+    let ended = run(py, harness, input, |raised| {
+        origin::end();
+        if let Some(handled) = handled {
+            handle(py, None);
+            raised.forget_context(handled.bind(py));
         }
-        if seen.len() == PLACES {
-            break;
+        look(raised)
+    });
+    origin::end();
+    origin::forget();
+    if handled.is_some() {
+        handle(py, None);
+    }
+    ended
+}
+
+/// Makes `error` the exception that is being handled here.
+fn handle(py: Python<'_>, error: Option<&Py<PyAny>>) {
+    let none = std::ptr::null_mut();
+    // SAFETY: attached; references are given away, as the function wants it.
+    unsafe {
+        match error {
+            Some(error) => {
+                let class = error.bind(py).get_type().into_ptr();
+                ffi::PyErr_SetExcInfo(class, error.clone_ref(py).into_ptr(), none);
+            }
+            None => ffi::PyErr_SetExcInfo(none, none, none),
         }
-        next = traceback.getattr(intern!(py, "tb_next")).ok().and_then(|next| next.cast_into::<PyTraceback>().ok());
     }
-    for (file, function, line) in &seen {
-        hash.update(&[0]);
-        hash.update(file.as_bytes());
-        hash.update(&[0]);
-        hash.update(function.as_bytes());
-        hash.update(&line.to_le_bytes());
-    }
-    hash.digest()
-}
-
-fn type_name(class: &Bound<'_, PyType>) -> String {
-    let part =
-        |name: PyResult<Bound<'_, PyString>>| name.map_or_else(|_| "?".into(), |n| n.to_string_lossy().into_owned());
-    format!("{}.{}", part(class.module()), part(class.qualname()))
-}
-
-/// File name, function and line of one frame.
-fn place(traceback: &Bound<'_, PyTraceback>) -> PyResult<(String, String, u32)> {
-    let py = traceback.py();
-    let code = traceback.getattr(intern!(py, "tb_frame"))?.getattr(intern!(py, "f_code"))?;
-    let text = |value: Bound<'_, PyAny>| Ok::<_, PyErr>(value.cast::<PyString>()?.to_string_lossy().into_owned());
-    let path = text(code.getattr(intern!(py, "co_filename"))?)?;
-    let file = path.rsplit('/').next().unwrap_or(&path).to_owned();
-    let function = text(code.getattr(intern!(py, "co_name"))?)?;
-    Ok((file, function, traceback.getattr(intern!(py, "tb_lineno"))?.extract().unwrap_or(0)))
 }
 
 /// Python's collector is off in a child: it would run destructors in the middle of an input that has
@@ -191,7 +170,7 @@ pub fn collect_garbage(py: Python<'_>) -> PyResult<bool> {
     if young <= ALLOCATIONS {
         return Ok(false);
     }
-    gc.call_method1(intern!(py, "collect"), (1,))?;
+    barrier::call_method(&gc, intern!(py, "collect"), (1,))?;
     Ok(true)
 }
 
@@ -200,28 +179,15 @@ pub fn collect_garbage(py: Python<'_>) -> PyResult<bool> {
 /// # Errors
 /// What Python raises.
 pub fn collect_all_garbage(py: Python<'_>) -> PyResult<()> {
-    py.import(intern!(py, "gc"))?.call_method0(intern!(py, "collect")).map(drop)
-}
-
-/// The exception as Python code sees it, its traceback attached: before 3.12 the interpreter keeps the
-/// two apart until an `except` joins them.
-pub fn whole<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
-    error.clone_ref(py).into_value(py).into_bound(py).into_any()
-}
-
-fn describe(py: Python<'_>, harness: &Harness, error: &PyErr) -> String {
-    let told = harness.host.bind(py).call_method1(intern!(py, "describe"), (whole(py, error),));
-    let told = told.and_then(|text| text.extract::<String>());
-    told.unwrap_or_else(|why| {
-        format!("{}: (its traceback could not be written: {why})", type_name(&error.get_type(py)))
-    })
+    let gc = py.import(intern!(py, "gc"))?;
+    barrier::call_method(gc.as_any(), intern!(py, "collect"), ()).map(drop)
 }
 
 /// What is told of a function of the harness that made no input: a headline, a blank line, and the traceback if
 /// there is one.
 pub fn describe_miss(py: Python<'_>, harness: &Harness, part: &str, error: Option<&PyErr>, wrong: &str) -> String {
-    let error = error.map(|error| whole(py, error));
-    let told = harness.host.bind(py).call_method1(intern!(py, "describe_miss"), (part, error, wrong));
+    let error = error.map(|error| whole(py, error.clone_ref(py)));
+    let told = barrier::call_method(harness.host.bind(py), intern!(py, "describe_miss"), (part, error, wrong));
     let told = told.and_then(|text| text.extract::<String>());
     told.unwrap_or_else(|why| format!("{part} failed (how could not be written: {why})"))
 }

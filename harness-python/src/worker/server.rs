@@ -13,11 +13,15 @@ use hitmap_wire::control::{
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::barrier;
 use super::child;
+use super::crash;
 use super::forked::Forked;
 use super::limits;
-use super::outcome::{Harness, whole};
-use super::sanitizer;
+use super::origin;
+use super::outcome::Harness;
+use super::raised::whole;
+use super::samples;
 use super::shared::Shared;
 use super::threads;
 
@@ -46,12 +50,17 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
     limits::no_core_files();
     limits::ignore_interrupts();
     host.call_method1(intern!(py, "watch_crashes"), (shared.log.as_raw_fd(),))?;
-    let harness = match Harness::load(py, host) {
+    let server = std::process::id();
+    let loaded = Harness::load(py, host);
+    end_if_jumped_out(server);
+    let harness = match loaded {
         Ok(harness) => harness,
         Err(error) => return fail(py, &shared, host, &error),
     };
-    sanitizer::look();
-    host.call_method0(intern!(py, "settle"))?;
+    barrier::call_method(host, intern!(py, "settle"), ())?;
+    origin::prepare(py)?;
+    crash::prepare(shared.batch.death_note());
+    samples::prepare(shared.batch);
     let has_comparisons: bool = host.call_method0(intern!(py, "has_comparisons"))?.extract()?;
     let making = &harness.making;
     let value = [
@@ -66,6 +75,7 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
 
     let mut forked: Option<Forked> = None;
     loop {
+        end_if_jumped_out(server);
         // Detached, so that threads which the import started can run.
         let event = py.detach(|| next_event(&shared, forked.as_ref()))?;
         match event {
@@ -79,19 +89,19 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
             Event::ChildEnded => {
                 if let Some(child) = forked.take() {
                     let over = child.reap()?;
-                    host.call_method1(intern!(py, "ended"), (over.status,))?;
+                    barrier::call_method(host, intern!(py, "ended"), (over.status,))?;
                     Message::new(Kind::Exited, over.status, over.peak_kib).send(shared.control.as_fd())?;
                 }
             }
             Event::Said(message) => match (message.kind(), &forked) {
                 (Some(Kind::Fork), None) => {
-                    let server = std::process::id() as i32;
-                    let pid: i32 = match host.call_method0(intern!(py, "fork")).and_then(|pid| pid.extract()) {
-                        Ok(pid) => pid,
-                        Err(error) => return fail(py, &shared, host, &error),
-                    };
+                    let pid: i32 =
+                        match barrier::call_method(host, intern!(py, "fork"), ()).and_then(|pid| pid.extract()) {
+                            Ok(pid) => pid,
+                            Err(error) => return fail(py, &shared, host, &error),
+                        };
                     if pid == 0 {
-                        child::live(py, shared, harness, memory_mb, server);
+                        child::live(py, shared, harness, memory_mb, server as i32);
                     }
                     forked = Some(Forked::new(pid)?);
                     Message::new(Kind::Forked, 0, pid as u64).send(shared.control.as_fd())?;
@@ -105,15 +115,22 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
     }
 }
 
+/// A jump out of a run lands where `setjmp` was called, in a frame that the child has from the server.
+fn end_if_jumped_out(server: u32) {
+    if std::process::id() != server {
+        crash::jumped_out();
+    }
+}
+
 /// Says why there is no harness, or no child: the error has `code` and `text` when it is one of the
 /// host's own, anything else is told by its traceback.
 fn fail(py: Python<'_>, shared: &Shared, host: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<()> {
-    let value = whole(py, error);
+    let value = whole(py, error.clone_ref(py));
     let code = value.getattr(intern!(py, "code")).and_then(|code| code.extract::<i32>());
     let text = value.getattr(intern!(py, "text")).and_then(|text| text.extract::<String>());
     let (code, text) = match (code, text) {
         (Ok(code), Ok(text)) => (Failure::from_code(code), text),
-        _ => (Failure::Other, host.call_method1(intern!(py, "describe"), (&value,))?.extract()?),
+        _ => (Failure::Other, barrier::call_method(host, intern!(py, "describe"), (&value,))?.extract()?),
     };
     shared.batch.write_report(&text);
     Message::new(Kind::Failed, code as i32, 0).send(shared.control.as_fd())?;

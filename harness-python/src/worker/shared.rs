@@ -11,7 +11,7 @@ use hitmap_wire::region::Region;
 /// Everything that server and child share with the engine.
 pub struct Shared {
     /// Inputs and verdicts.
-    pub batch: Batch,
+    pub batch: &'static Batch,
     /// The map, in a mapping of our own: what the target does to the runtime's cannot unmap it.
     pub region: Region,
     /// One class byte for each of the region's edges; the engine writes it, we read.
@@ -50,6 +50,8 @@ impl Shared {
             unsafe { BorrowedFd::borrow_raw(fd) }
         };
         let batch = Batch::attach(borrowed(fds.batch)).map_err(|e| format!("batch file: {e}"))?;
+        // Signal handlers write there, at any time.
+        let batch = Box::leak(Box::new(batch));
         let region = Region::attach(borrowed(fds.region), token).map_err(|e| e.to_string())?;
         let history = open_history(borrowed(fds.history), region.layout().capacity as usize)
             .map_err(|e| format!("history file: {e}"))?;

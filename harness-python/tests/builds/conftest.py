@@ -25,11 +25,19 @@ class Environment:
         """`hitmap build` in it, without the native half, and without the second build unless a test is
         about that. Returns (exit code, output, messages)."""
         words = words if comparisons or words[:1] == ("flags",) else [*words, "--no-comparisons"]
+        done = subprocess.run(self.command(words), capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    def start(self, *words, **environ):
+        """The same, left running."""
+        return subprocess.Popen(self.command(words), env={**os.environ, **environ}, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def command(self, words):
         start = ("import sys; parent = type(sys)('hitmap'); parent.__path__ = [sys.argv.pop(1)]; "
                  "sys.modules['hitmap'] = parent; from hitmap.build.__main__ import main; sys.exit(main())")
         package = os.path.dirname(os.path.dirname(hitmap.build.__file__))
-        done = subprocess.run([self.python, "-c", start, package, *map(str, words)], capture_output=True, text=True)
-        return done.returncode, done.stdout, done.stderr
+        return [self.python, "-c", start, package, *map(str, words)]
 
 
 @pytest.fixture(scope="session")

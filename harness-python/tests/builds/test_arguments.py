@@ -83,6 +83,25 @@ def test_a_command_line_gets_what_it_needs(line, expect):
     check(line, line if expect is SAME else expect)
 
 
+@pytest.mark.parametrize("words", [
+    "-s", "-Wl,-s", "-Wl,-S", "-Wl,-x", "-Wl,--strip-all", "-Wl,-strip-all", "-Wl,--strip-debug", "-Wl,-strip-debug", "-Wl,--strip-a",
+    "-Wl,-strip-al", "-Wl,--strip-deb", "-Wl,--discard-all", "-Wl,-discard-a", "-Wl,--strip-section-headers", "-Wl,-s,-x,-S",
+    "-Wl,-z,nosectionheader", "-Wl,--retain-symbols-file=list", "-Wl,-retain-symbols-file,list", "-Xlinker -s", "-Xlinker --strip-all",
+    "-Xlinker -strip-all", "-Xlinker --retain-symbols-file -Xlinker list", "--for-linker=-s", "--for-linker -strip-all",
+    "-Wl,--retain-symbols-file -Wl,list",
+])
+def test_every_spelling_of_stripping_is_left_out(words):
+    check(f"-shared {words} a.o", "-shared a.o +stub +script")
+
+
+@pytest.mark.parametrize("words", [
+    "-Wl,-z,now", "-Wl,-soname,strip-all", "-Wl,--strip-discarded", "-Wl,-X", "-Wl,-export-dynamic", "-Wl,--strip", "-Wl,--discard-none",
+    "-Xlinker --no-undefined", "--for-linker=-z --for-linker=now", "-lstrip-all", "-Wl,-rpath,/strip-all", "-Wl,-O1,--sort-common",
+])
+def test_what_only_looks_like_stripping_stays(words):
+    check(f"-shared {words} a.o", f"-shared {words} a.o +stub +script")
+
+
 def test_the_cxx_driver_takes_c_files_for_cxx():
     check("-std=c99 -c a.c", "-c a.c +compile", cxx=True)
     check("-std=c++17 -c a.c", "-std=c++17 -c a.c +compile", cxx=True)

@@ -24,6 +24,9 @@ for n in (1, 1, 50, 500):
     NAME.size(n)
     seen.append(cov.hits > before)
 assert seen == [True, False, True, True], seen
+files = {module.where(edge).file for module in cov.modules for edge in range(module.edges)}
+own = {file for file in files if not file.startswith(("/", "pip-build-env/"))}
+assert own and all(file.rpartition("/")[0] == sys.argv[2] for file in own), own
 print(*sorted(module.edges > 0 and module.name for module in cov.modules))
 """
 
@@ -45,7 +48,7 @@ def test_every_backend_builds_with_coverage(environment, folder, name, libraries
         assert built.instrumented and len(built.build_id) == 40
         assert b".symtab" in data, "findings name functions, so nothing is stripped"
     assert environment.ask(f"import {name}; print([{name}.size(n) for n in (1, 50, 500)])") == "[1, 2, 3]"
-    done = subprocess.run([sys.executable, "-c", SCRIPT.replace("NAME", name), paths[0].parent],
+    done = subprocess.run([sys.executable, "-c", SCRIPT.replace("NAME", name), paths[0].parent, folder],
                           env={k: v for k, v in os.environ.items() if k != "HITMAP_MAP"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [word.partition(".")[0] for word in done.stdout.split()] == libraries

@@ -109,7 +109,7 @@ def test_many_edges_get_a_journal_where_that_can_be_built(monkeypatch, works, ed
         def say(self, text): pass
 
     class Result:
-        def __init__(self, name): self.edges, self.name = edges, name
+        def __init__(self, name): self.edges, self.files, self.name = edges, 9, name
 
     def attempt(request, variant, *_, **__):
         tried.append(variant.name)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from hitmap._native import Module
 from hitmap.build import elf, shim, stub, toolchain, variants, wrapper
 from hitmap.build.__main__ import main
 
@@ -78,20 +79,96 @@ def test_the_same_source_in_another_folder_has_the_same_identity(tmp_path, compi
     assert len(identities) == 1
 
 
+@pytest.mark.parametrize("words", [["-isystem", "{}"], ["-isystem{}"], ["-isystem", "{}/"], ["-idirafter", "{}"], ["-I{}"]])
+def test_headers_that_are_somebody_elses_are_marked_in_the_line_table(tmp_path, compilers, words):
+    cc, _ = compilers()
+    headers = tmp_path / "theirs"
+    headers.mkdir()
+    (headers / "foreign.h").write_text("static inline int foreign(int *p) { return *p + 1; }\n")
+    (tmp_path / "a.c").write_text('#include "foreign.h"\nint f(int *p) { return foreign(p); }\n')
+    words = [word.format(headers) for word in words]
+    assert run(cc, "-O0", "-shared", *words, "a.c", "-o", "a.so", folder=tmp_path).stderr == ""
+    marked = b"theirs/../theirs" in (tmp_path / "a.so").read_bytes()
+    assert marked == (not words[0].startswith("-I"))
+
+
+# Where the compiler is started in a working folder of pip's, and how it is given the source; what the place's file is then.
+STARTED = [
+    ("pip-wheel-x/lib_1", "a.c", "lib/a.c"),
+    ("pip-wheel-x/lib_1", "lib/a.c", "lib/lib/a.c"),
+    ("pip-wheel-x/lib_1", "./lib/../a.c", "lib/a.c"),
+    ("pip-wheel-x/lib_1", "{root}/pip-wheel-x/lib_1/src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1", "{root}/pip-wheel-x/lib_1/lib/a.c", "lib/lib/a.c"),
+    ("pip-wheel-x/lib_1/build", "../src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/build", "{root}/pip-wheel-x/lib_1/src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/build/deep", "{root}/pip-wheel-x/lib_1/build/../src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/.mesonpy-abc", "../src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/.mesonpy-abc", "{root}/pip-wheel-x/lib_1/src/a.c", "lib/src/a.c"),
+    ("pip-wheel-x/lib_1/.mesonpy-abc", "made.c", "lib/.mesonpy/made.c"),
+    ("lib/build", "{root}/lib/src/a.c", "lib/src/a.c"),
+    ("tmpabcdefgh/build", "{root}/lib/src/a.c", "lib/src/a.c"),
+    ("tmpabcdefgh/build", "made.c", "tmp/build/made.c"),
+]
+
+
+@pytest.mark.parametrize("folder, source, file", STARTED)
+@pytest.mark.parametrize("variant", ["counters", "guard", "lto"])
+def test_the_path_of_a_source_does_not_depend_on_where_the_compiler_was_started(tmp_path, compilers, variant, folder, source, file):
+    cc, _ = compilers(f"--hitmap-root={tmp_path}", f"--hitmap-variant={variant}")
+    here, source = tmp_path / folder, source.format(root=tmp_path)
+    for path in (here, (here / source).parent, here / "lib"):
+        path.mkdir(parents=True, exist_ok=True)
+    (here / source).write_text(SOURCE + "const char *where(void) { return __FILE__; }\n")
+    done = run(cc, "-shared", source, "-o", "a.so", folder=here)
+    assert (done.returncode, done.stderr) == (0, "")
+    module = Module.of_file(here / "a.so", 0)
+    assert {module.where(edge).file for edge in range(module.edges)} == {file}
+    assert str(tmp_path).encode() not in (here / "a.so").read_bytes()
+
+
 def test_source_from_standard_input_links(tmp_path, compilers):
     cc, _ = compilers()
     done = subprocess.run([cc, "-x", "c", "-", "-o", "a"], input=MAIN, cwd=tmp_path, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_strip_program_leaves_the_symbols(tmp_path, compilers):
+@pytest.mark.parametrize("words", [
+    "strip a.so", "strip -x a.so", "strip --strip-all a.so", "strip -R .comment a.so", "llvm-strip -g a.so", "eu-strip a.so",
+    "strip -o b.so a.so", "strip -ob.so a.so", "strip -s --output-file=b.so a.so", "llvm-strip --strip-debug -o b.so a.so",
+    "objcopy --strip-all a.so", "objcopy -S a.so b.so", "objcopy -g -x a.so b.so", "objcopy --strip-unneeded a.so b.so",
+])
+def test_a_strip_program_leaves_the_symbols(tmp_path, compilers, words):
     cc, _ = compilers()
-    (tmp_path / "a.c").write_text(SOURCE)
+    (tmp_path / "a.c").write_text("static int inner(int n) { return n & 1 ? 7 : 3; } int (*odd)(int) = inner;")
     run(cc, "-shared", "a.c", "-o", "a.so", folder=tmp_path)
-    before = (tmp_path / "a.so").read_bytes()
-    for name in ("strip", "llvm-strip"):
-        assert run(os.path.join(os.path.dirname(cc), name), "-x", "a.so", folder=tmp_path).returncode == 0
-    assert (tmp_path / "a.so").read_bytes() == before
+    name, *rest = words.split()
+    done = run(os.path.join(os.path.dirname(cc), name), *rest, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = "b.so" if "b.so" in words else "a.so"
+    assert library(tmp_path / made).named and b"\0inner\0" in (tmp_path / made).read_bytes()
+
+
+@pytest.mark.parametrize("text, added, lines", [
+    ("int f(void) { return 1; }", "-UNDEBUG", ["compile a.c"]),
+    ("int f(void) { return x; }", "-UNDEBUG", ["compile a.c", "failed a.c", "error a.c:1:22: error: use of undeclared identifier 'x'"]),
+    ("#ifndef NDEBUG\n#error kept\n#endif", "-UNDEBUG", ["compile a.c", "failed a.c", "error a.c:2:2: error: kept", "asserts a.c"]),
+    ("#ifndef NDEBUG\n#error kept\n#endif", "-O1", ["compile a.c"]),
+])
+def test_why_a_compilation_failed_is_written_down(tmp_path, compilers, text, added, lines):
+    cc, _ = compilers(f"--hitmap-log={tmp_path}/log", f"--hitmap-add={added}")
+    (tmp_path / "a.c").write_text(text)
+    done = run(cc, "-DNDEBUG", "-c", "a.c", folder=tmp_path)
+    assert (done.returncode == 0) == (len(lines) == 1)
+    assert (tmp_path / "log").read_text().splitlines() == lines
+    assert done.stderr.count("error:") == len(lines) // 2 % 2 or len(lines) == 4, "the compiler's words are shown once"
+
+
+@pytest.mark.parametrize("source", ["conftest.c", "CMakeFiles/CMakeScratch/TryCompile-x/a.c", "CompilerIdC/CMakeCCompilerId.c",
+                                    "meson-private/tmpx/testfile.c", "tmpabcd_12z/flag_check.cpp", "tmp0a1b2c3d.c"])
+def test_a_check_of_the_compiler_is_no_file_of_the_package(tmp_path, monkeypatch, source):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for words, check in [(["-c", str(tmp_path / source)], True), (["-c", str(tmp_path / "tmpproject" / "a.c")], False)]:
+        assert wrapper.is_check(wrapper.arguments.read(words, False)) == check
 
 
 def test_probes_answer_as_clang_does(tmp_path, compilers):
@@ -122,7 +199,7 @@ def test_sources_in_assembly_are_left_alone(tmp_path, compilers):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"], ["--gcc"]])
+@pytest.mark.parametrize("words", [[], ["--guard"], ["--lto"], ["--func"], ["--func", "--guard"], ["--cmp"], ["--gcc"], ["--live"]])
 def test_the_printed_flags_work_without_the_wrapper(tmp_path, capsys, words):
     assert main(["flags", *words]) == 0
     both = capsys.readouterr().out.splitlines()
@@ -141,7 +218,7 @@ def test_the_printed_flags_work_without_the_wrapper(tmp_path, capsys, words):
 
 
 def test_the_wrappers_take_the_same_choices(tmp_path):
-    for words in (["guard"], ["lto"], ["func", "guard"], ["cmp"], ["asan"], ["ubsan", "asan", "func"]):
+    for words in (["guard"], ["lto"], ["func", "guard"], ["live"], ["lto", "live"], ["cmp"], ["asan"], ["ubsan", "asan", "func"]):
         name = "+".join(variants.FLAGS["--" + word] for word in words)
         short = wrapper.plan([*("--hitmap-" + word for word in words), "-shared", "a.c"], False)
         assert short == wrapper.plan([f"--hitmap-variant={name}", "-shared", "a.c"], False)

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pybind11
+import pytest
 from programs import RUNTIME, run
 
+from hitmap.build import toolchain
 from hitmap.compat import memcov
 
 ROOT = Path(__file__).parents[3]
@@ -100,8 +102,81 @@ def test_a_pybind11_project_takes_memcov_from_hitmap(cmake, tmp_path):
     installed = tmp_path / "installed"
     built = cmake(tmp_path, "-DPYBIND11_FINDPYTHON=ON", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
                   "-DCMAKE_BUILD_TYPE=", install=installed)
-    assert runs(built)
+    assert runs(built) and in_line(next(built.glob("tiny*.so")))
     assert runs(installed), "the run path survives the installation"
+
+
+def in_line(library):
+    """Whether its edges are counted without a call."""
+    code = run("objdump", "-d", library).stdout
+    return "hitmap_first_touch" in code + run("nm", library).stdout and not re.search(r"call.*<__sanitizer_cov_trace_pc_guard@plt>", code)
+
+
+# What links memcov may be of either language, a library or a program, and be made of other libraries.
+SHAPES = {
+    "C": """\
+project(it LANGUAGES C)
+find_package(hitmap REQUIRED)
+add_library(it SHARED it.c)
+target_link_libraries(it PRIVATE memcov)
+target_compile_options(it PRIVATE -fsanitize-coverage=edge,trace-pc-guard)
+""",
+    "C++, with addresses": """\
+project(it LANGUAGES CXX)
+find_package(hitmap REQUIRED)
+set_source_files_properties(it.c PROPERTIES LANGUAGE CXX)
+add_library(it SHARED it.c)
+target_link_libraries(it PRIVATE memcov)
+target_compile_options(it PRIVATE -fsanitize-coverage=edge,trace-pc-guard,pc-table)
+""",
+    "both, over objects and a static library": """\
+project(it LANGUAGES C CXX)
+find_package(hitmap REQUIRED)
+file(WRITE ${CMAKE_BINARY_DIR}/more.cpp "int more(int n) { return n ? 1 : 2; }")
+add_library(objects OBJECT it.c)
+set_target_properties(objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
+target_link_libraries(objects PUBLIC memcov)
+target_compile_options(objects PRIVATE -fsanitize-coverage=edge,trace-pc-guard)
+add_library(kept STATIC ${CMAKE_BINARY_DIR}/more.cpp)
+target_link_libraries(kept PUBLIC memcov)
+set_target_properties(kept PROPERTIES POSITION_INDEPENDENT_CODE ON)
+target_compile_options(kept PRIVATE -fsanitize-coverage=edge,trace-pc-guard)
+add_library(it SHARED $<TARGET_OBJECTS:objects>)
+target_link_libraries(it PRIVATE kept memcov)
+""",
+    "hitmap::functions": """\
+project(it LANGUAGES C)
+find_package(hitmap REQUIRED)
+add_library(it SHARED it.c)
+target_link_libraries(it PRIVATE hitmap::functions)
+""",
+    "hitmap::coverage": """\
+project(it LANGUAGES C)
+find_package(hitmap REQUIRED)
+add_library(it SHARED it.c)
+target_link_libraries(it PRIVATE hitmap::coverage)
+""",
+}
+COUNTS = """\
+import ctypes
+lib = ctypes.CDLL({path!r})
+lib.mcov_reset()
+lib.it(1); first = lib.mcov_get_now()
+lib.it(1); again = lib.mcov_get_now()
+lib.it(9); lib.other()
+print(0 < first == again < lib.mcov_get_now() <= lib.mcov_get_total())
+"""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_links_memcov_counts_in_line(cmake, tmp_path, shape):
+    (tmp_path / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.18)\n" + SHAPES[shape])
+    (tmp_path / "it.c").write_text("#ifdef __cplusplus\nextern \"C\" {\n#endif\nint it(int n) { return n > 3 ? 1 : 2; }\n"
+                                   "int other(void) { return 3; }\n#ifdef __cplusplus\n}\n#endif\n")
+    c_compiler = toolchain.find()
+    library = cmake(tmp_path, CONFIG, f"-DCMAKE_C_COMPILER={c_compiler}") / "libit.so"
+    assert in_line(library)
+    assert run(sys.executable, "-c", COUNTS.format(path=str(library))).stdout == "True\n"
 
 
 def test_a_checkout_builds_its_own_runtime(cmake, tmp_path):

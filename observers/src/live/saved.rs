@@ -13,7 +13,7 @@ impl LiveMap {
     /// What `history` has of this map's libraries.
     ///
     /// # Errors
-    /// [`Malformed`] when the module table was scribbled over, so that two libraries are one.
+    /// [`Malformed`] when the module table was scribbled over.
     pub fn snapshot(&self, history: &History, meta: Meta) -> Result<Snapshot, Malformed> {
         let maps = self.modules().into_iter().map(|module| {
             let classes = history.classes().get(module.base as usize..).unwrap_or_default();
@@ -21,7 +21,7 @@ impl LiveMap {
             Hits::new(hits.map(|(edge, class)| Hit { edge, class: *class }).collect())
                 .and_then(|hits| ModuleMap::new(ModuleId::from(&module), hits))
         });
-        Snapshot::new(maps.collect::<Result<_, _>>()?, meta)
+        Ok(Snapshot::new(maps.collect::<Result<_, _>>()?, meta))
     }
 
     /// Raises `history` to what a snapshot has, as far as its libraries are in this map. Gives the

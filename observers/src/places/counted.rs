@@ -10,7 +10,7 @@ use object::{LittleEndian, Object, ObjectSection, ReadRef, read::elf::ElfFile64}
 
 use super::PlacesError;
 use super::table::{identity, with_file};
-use crate::snapshot::ModuleId;
+use crate::snapshot::{ModuleId, below_root};
 
 /// Counters that hitmap's linker script gave pages of their own begin at one.
 const PAGE: u64 = 4096;
@@ -30,7 +30,9 @@ impl ModuleId {
         let (identity, kind, edges) = found.ok_or_else(|| PlacesError::NotCounted { path: path.to_owned() })?;
         let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(ModuleId { identity, kind, edges, name, path: full.to_string_lossy().into_owned() })
+        let path = full.to_string_lossy().into_owned();
+        let below = below_root(&path, &[] as &[&str]);
+        Ok(ModuleId { identity, kind, edges, name, path, below })
     }
 }
 

@@ -5,8 +5,10 @@
 //! process that counted may be gone, or run on another machine: a file is enough, when it is still
 //! the build that was counted, and its identity tells. Knows nothing of processes and of hits.
 
+mod code;
 mod counted;
 mod error;
+mod functions;
 mod names;
 mod table;
 
@@ -16,7 +18,8 @@ use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::PC_TABLE;
 
 pub use error::PlacesError;
-pub use names::{Named, Names};
+pub use functions::function_start;
+pub use names::{Found, Named, Names, demangled};
 
 use crate::snapshot::ModuleId;
 use table::Table;
@@ -27,7 +30,8 @@ pub struct Place {
     /// The function, demangled; empty when it has no name. An edge in inlined code belongs to the
     /// function that the source has it in; the entry of a function belongs to that function.
     pub function: String,
-    /// The source file, as the compiler was given it; empty when it is not known.
+    /// The source file; of a package that `hitmap build` made, its path within the package. Empty
+    /// when it is not known.
     pub file: String,
     /// The line, from 1 on; 0 when it is not known.
     pub line: u32,
@@ -87,13 +91,19 @@ impl Library {
         self.table.edges.get(local as usize).is_some_and(|edge| edge.entry)
     }
 
+    /// All that the file says of where an edge is; `None` when there is no such edge.
+    pub fn find(&self, local: u32) -> Option<Found> {
+        let edge = self.table.edges.get(local as usize)?;
+        Some(self.names.as_ref().map_or_else(Found::default, |names| names.find(edge.address)))
+    }
+
     /// The place of an edge, by its number within the library; `None` when there is no such edge.
     /// What the file does not say is left empty.
     pub fn place(&self, local: u32) -> Option<Place> {
         let edge = self.table.edges.get(local as usize)?;
         let frames = self.names.as_ref().map_or_else(Vec::new, |names| names.at(edge.address));
         let frame = if edge.entry { frames.into_iter().last() } else { frames.into_iter().next() };
-        let Named { function, file, line } = frame.unwrap_or_default();
+        let Named { function, file, line, .. } = frame.unwrap_or_default();
         Some(Place { function, file, line, entry: edge.entry, offset: edge.address })
     }
 }

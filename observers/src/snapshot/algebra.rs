@@ -27,7 +27,7 @@ impl AddAssign for Gained {
     }
 }
 
-/// Two builds of one library: the same name, and not an edge in common.
+/// Two builds of one library ([`ModuleId::library`]): not an edge in common.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is build {left} in one snapshot and build {right} in the other, and their edges do not correspond")]
 pub struct Conflict {
@@ -112,28 +112,23 @@ impl Snapshot {
         edges.filter_map(|(id, edge)| of(id, edge)).collect()
     }
 
-    /// Libraries that both have, by name, and of which they share no build. Modules without a name
-    /// (a program has none to the loader) are never in conflict.
+    /// Libraries of which each has a build that the other lacks; see [`ModuleId::is_same_library`]. Builds that
+    /// both have are in no conflict, and neither are libraries of one name in different packages.
     pub fn conflicts(&self, other: &Snapshot) -> Vec<Conflict> {
-        let (ours, theirs) = (self.builds(), other.builds());
-        let mut conflicts = Vec::new();
-        for (name, left) in &ours {
-            let Some(right) = theirs.get(name) else { continue };
-            if name.is_empty() || !left.is_disjoint(right) {
-                continue;
+        let (ours, theirs) = (self.only_here(other), other.only_here(self));
+        let mut conflicts = BTreeSet::new();
+        for left in &ours {
+            for right in theirs.iter().filter(|right| left.is_same_library(right)) {
+                conflicts.insert((left.label().to_owned(), left.identity, right.identity));
             }
-            let pairs = left.iter().flat_map(|left| right.iter().map(move |right| (*left, *right)));
-            conflicts.extend(pairs.map(|(left, right)| Conflict { name: (*name).to_owned(), left, right }));
         }
-        conflicts
+        conflicts.into_iter().map(|(name, left, right)| Conflict { name, left, right }).collect()
     }
 
-    fn builds(&self) -> BTreeMap<&str, BTreeSet<Identity>> {
-        let mut builds: BTreeMap<&str, BTreeSet<Identity>> = BTreeMap::new();
-        for module in &self.modules {
-            builds.entry(&module.id().name).or_default().insert(module.id().identity);
-        }
-        builds
+    /// The modules whose builds the other lacks.
+    fn only_here(&self, other: &Snapshot) -> Vec<&ModuleId> {
+        let theirs: BTreeSet<Identity> = other.modules.iter().map(|module| module.id().identity).collect();
+        self.modules.iter().map(ModuleMap::id).filter(|id| !theirs.contains(&id.identity)).collect()
     }
 
     fn derived(&self, other: &Snapshot, modules: Vec<ModuleMap>) -> Snapshot {

@@ -13,6 +13,7 @@ mod algebra;
 mod error;
 mod file;
 mod hits;
+mod library;
 mod log;
 mod meta;
 mod module;
@@ -22,6 +23,7 @@ pub use algebra::{Conflict, Gained, venn, venn_by, venn_of};
 pub use error::{FileError, Malformed, Problem};
 pub use file::LARGEST;
 pub use hits::{Hit, Hits};
+pub use library::below_root;
 pub use log::{FeatureLog, FeatureReader, Repair};
 pub use meta::Meta;
 pub use module::{Key, ModuleId, ModuleMap};
@@ -43,14 +45,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot of modules in any order.
-    ///
-    /// # Errors
-    /// [`Malformed::Module`] for a module that is there twice.
-    pub fn new(mut modules: Vec<ModuleMap>, meta: Meta) -> Result<Snapshot, Malformed> {
+    /// A snapshot of modules in any order. A process may have loaded several copies of a library; they are one
+    /// module, which has what any of them hit, and the label of a copy that was hit.
+    pub fn new(mut modules: Vec<ModuleMap>, meta: Meta) -> Snapshot {
         modules.sort_by(|a, b| a.id().key().cmp(&b.id().key()));
-        check_order(&modules)?;
-        Ok(Snapshot { modules, meta })
+        modules.dedup_by(|copy, kept| {
+            let same = copy.id().key() == kept.id().key();
+            if same && kept.hits().is_empty() && !copy.hits().is_empty() {
+                std::mem::swap(copy, kept);
+            } else if same && !copy.hits().is_empty() {
+                kept.merge(copy);
+            }
+            same
+        });
+        Snapshot { modules, meta }
     }
 
     /// Its modules, in the order of their [`Key`].
@@ -85,7 +93,11 @@ impl Snapshot {
     /// Its bytes, as they stand in a file.
     pub fn encode(&self) -> Vec<u8> {
         let modules = self.modules.iter().map(|m| WireModule { id: m.id().into(), hits: Cow::Borrowed(m.hits()) });
-        let wire = WireSnapshot { meta: Cow::Borrowed(&self.meta), modules: modules.collect() };
+        let mut meta = Cow::Borrowed(&self.meta);
+        for pair in self.modules.iter().filter_map(|module| library_pair(module.id())) {
+            meta.to_mut().extra.insert(pair);
+        }
+        let wire = WireSnapshot { meta, modules: modules.collect() };
         let payload = postcard::to_allocvec(&wire).expect("lists of known length in memory always serialize");
         frame::encode(frame::SNAPSHOT, &payload)
     }
@@ -107,8 +119,37 @@ impl Snapshot {
             .map(|module| ModuleMap::new(module.id.try_into()?, module.hits.into_owned()))
             .collect::<Result<Vec<_>, _>>()?;
         check_order(&modules)?;
-        Ok(Snapshot { modules, meta: wire.meta.into_owned() })
+        let mut snapshot = Snapshot { modules, meta: wire.meta.into_owned() };
+        snapshot.take_libraries();
+        Ok(snapshot)
     }
+
+    /// Gives modules what the metadata of a file says of where they lie. What fits no module stays where it is.
+    fn take_libraries(&mut self) {
+        let mut taken = Vec::new();
+        for (_, value) in self.meta.extra.iter().filter(|(key, _)| key == LIBRARY) {
+            let Some((identity, below)) = value.split_once(' ') else { continue };
+            let fits =
+                |id: &ModuleId| id.below.is_empty() && id.identity.to_string() == identity && is_below(below, id);
+            for module in self.modules.iter_mut().filter(|module| fits(module.id())) {
+                module.id_mut().below = below.to_owned();
+                taken.extend(library_pair(module.id()));
+            }
+        }
+        self.meta.extra.retain(|pair| !taken.contains(pair));
+    }
+}
+
+/// The key of a pair in a file's metadata that says where a module lies below the folder that it is imported
+/// from: `IDENTITY pa/_core.so`. The module itself has no field for it.
+const LIBRARY: &str = "library";
+
+fn library_pair(id: &ModuleId) -> Option<(String, String)> {
+    is_below(&id.below, id).then(|| (LIBRARY.to_owned(), format!("{} {}", id.identity, id.below)))
+}
+
+fn is_below(below: &str, id: &ModuleId) -> bool {
+    below.rsplit_once('/').is_some_and(|(folder, name)| !folder.is_empty() && name == id.name)
 }
 
 /// Whether `bytes` are nothing but sound frames that a later version allows us to skip.

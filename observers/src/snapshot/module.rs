@@ -4,6 +4,7 @@ use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::Module;
 use serde::{Deserialize, Serialize};
 
+use super::library::below_root;
 use super::{Gained, Hits, Malformed};
 
 /// What is known of a module besides its hits.
@@ -19,6 +20,9 @@ pub struct ModuleId {
     pub name: String,
     /// Where it was loaded from, for people and symbolizers.
     pub path: String,
+    /// Where that is below the folder that it is imported from, such as `pa/_core.so`; empty when that is no
+    /// more than the name, follows from the path, or is not known. See [`ModuleId::library`].
+    pub below: String,
 }
 
 /// What tells modules apart, and the order in which a snapshot holds them: by the identity's bytes,
@@ -41,6 +45,10 @@ impl ModuleId {
             self.name.clone_from(&other.name);
             self.path.clone_from(&other.path);
         }
+        let order = |below: &str| (!below.ends_with(&format!("/{}", self.name)), below.to_owned());
+        if order(&other.below) < order(&self.below) {
+            self.below.clone_from(&other.below);
+        }
     }
 }
 
@@ -52,6 +60,7 @@ impl From<&Module> for ModuleId {
             edges: module.edges,
             name: module.name().to_owned(),
             path: module.path.clone(),
+            below: below_root(&module.path, &[] as &[&str]),
         }
     }
 }
@@ -97,6 +106,11 @@ impl ModuleMap {
         ModuleMap { id: self.id.clone(), hits }
     }
 
+    /// What names it, to be completed.
+    pub(super) fn id_mut(&mut self) -> &mut ModuleId {
+        &mut self.id
+    }
+
     /// See [`ModuleId::adopt_label`].
     pub(super) fn adopt_label(&mut self, other: &ModuleMap) {
         self.id.adopt_label(&other.id);
@@ -136,6 +150,6 @@ impl TryFrom<WireId<'_>> for ModuleId {
             return Err(Malformed::Identity { name: wire.name.to_owned(), len: wire.identity.len() });
         }
         let (name, path) = (wire.name.to_owned(), wire.path.to_owned());
-        Ok(ModuleId { identity, kind: wire.kind, edges: wire.edges, name, path })
+        Ok(ModuleId { identity, kind: wire.kind, edges: wire.edges, name, path, below: String::new() })
     }
 }

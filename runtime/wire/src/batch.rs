@@ -4,7 +4,10 @@
 //! offset 0     Header           one page: what is asked, how far the child is, the crash note
 //!        ...   Slot x 4096      one an input: where it lies, what became of it
 //!        ...   Object x 512     which file lies where in the child, to name raw addresses later
-//!        ...   report           text: the traceback of one input, or why the worker did not start
+//!        ...   paths            the names of these files, one after the other
+//!        ...   DeathNote        how the child ended, and with which stack
+//!        ...   SampleNote x 16  looks at the stack of a run that takes too long
+//!        ...   records          what the child says of single inputs, or why the worker did not start
 //!        ...   arena            the inputs, one after the other
 //! ```
 //!
@@ -15,27 +18,31 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub mod making;
+pub mod notes;
 
 use crate::PAGE;
 use crate::identity::Identity;
 use crate::mapping::{self, Access, Mapping};
 use crate::outcome::Outcome;
+use notes::{Death, DeathNote, SAMPLES, Sample, SampleNote};
 
 /// What a batch file starts with.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"hitmap\0B");
 /// The version of this layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Inputs that one wake-up carries at the most.
 pub const SLOTS: usize = 4096;
 /// Files that the child can describe.
 pub const OBJECTS: usize = 512;
-/// Bytes of report text.
-pub const REPORT: usize = 256 << 10;
-/// Return addresses that a crash note keeps.
-pub const FRAMES: usize = 128;
+/// Bytes of the names of described files.
+pub const PATHS: usize = 1 << 20;
+/// Bytes of records.
+pub const RECORDS: usize = 1 << 20;
 /// The default size of the arena, in bytes, and so the longest input that fits.
 pub const DEFAULT_ARENA: u32 = 16 << 20;
 
@@ -52,22 +59,18 @@ pub const PHASE_MUTATE: u32 = 3;
 /// RUN, with a look at the clock around each part of each run: for those who ask where the time goes.
 pub const PHASE_TIME: u32 = 4;
 
-/// What a signal handler stores: numbers only, so that it is safe to do anywhere.
-#[repr(C)]
-pub struct CrashNote {
-    /// The signal; stored last, 0 means that there is no note.
-    pub signal: AtomicU32,
-    /// `si_code`.
-    pub code: AtomicU32,
-    /// `si_addr`.
-    pub address: AtomicU64,
-    /// Frames that are stored.
-    pub frames_len: AtomicU32,
-    /// Keeps the frames aligned.
-    pub reserved: u32,
-    /// Return addresses, innermost first.
-    pub frames: [AtomicU64; FRAMES],
-}
+/// A record of text: of an exception what `hitmap.worker` describes, else why something failed.
+pub const RECORD_TEXT: u32 = 1;
+/// A record of addresses: the native stack where the Python exception that names the finding was made.
+pub const RECORD_RAISED: u32 = 2;
+/// A record of addresses: the native stack of the C++ throw which that Python exception translates.
+pub const RECORD_THROWN: u32 = 3;
+/// A record of text: the mangled name of the C++ type that was thrown.
+pub const RECORD_TYPE: u32 = 4;
+/// A record of text: Python's stack when a sample was taken, innermost first, a line
+/// `frame\tFILE\tLINE\tFUNCTION\tID` a frame, where the same ID in two samples says that the same call
+/// goes on. The slot is the sample's number.
+pub const RECORD_PYTHON: u32 = 5;
 
 /// How heavy a child is, and whose weight it is.
 #[repr(C)]
@@ -98,16 +101,14 @@ pub struct Header {
     /// Child: the slot it works on; when it is through, the number of slots that it ran. The engine
     /// sets [`NOWHERE`] before it wakes the child.
     pub cur: AtomicU32,
-    /// Child: bytes of report text.
-    pub report_len: AtomicU32,
+    /// Child: bytes of records.
+    pub records_len: AtomicU32,
     /// Child: described files.
     pub objects_len: AtomicU32,
     /// Child: what the first input of an OBSERVE phase took, or all of the batch in any other, in
     /// nanoseconds; never 0 when it is through, also before `count`. The engine sets 0 before it wakes
     /// the child.
     pub nanos: AtomicU64,
-    /// Child's signal handler.
-    pub crash: CrashNote,
     /// Engine: not 0 to have the child end the batch after the input it works on. What did not run is
     /// sent again.
     pub enough: AtomicU32,
@@ -121,6 +122,8 @@ pub struct Header {
     pub room: AtomicU32,
     /// Engine, for a MUTATE phase: how long such an input may be.
     pub max_len: AtomicU32,
+    /// Engine: how long an input may take, in milliseconds; 0 when it does not say.
+    pub limit_millis: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE);
@@ -160,8 +163,6 @@ pub struct Verdict {
     pub signature: u64,
 }
 
-const OBJECT_PATH: usize = 512 - 64;
-
 /// One file in the child's memory.
 #[repr(C)]
 struct Object {
@@ -169,11 +170,12 @@ struct Object {
     end: u64,
     bias: u64,
     identity: Identity,
+    path_at: u32,
     path_len: u32,
-    path: [u8; OBJECT_PATH],
+    reserved: u32,
 }
 
-const _: () = assert!(size_of::<Object>() == 512);
+const _: () = assert!(size_of::<Object>() == 72);
 
 /// A weight note, copied out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,17 +190,28 @@ pub struct Weight {
     pub blocks: u64,
 }
 
-/// A crash note, copied out and checked.
+/// What the child says of one input beyond its slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Crash {
-    /// The signal.
-    pub signal: i32,
-    /// `si_code`.
-    pub code: i32,
-    /// `si_addr`.
-    pub address: u64,
-    /// Return addresses, innermost first.
-    pub frames: Vec<u64>,
+pub struct Record {
+    /// The input's slot, or the sample's number.
+    pub slot: usize,
+    /// [`RECORD_TEXT`] and its siblings.
+    pub kind: u32,
+    /// Text, or addresses of eight bytes, in the machine's order.
+    pub bytes: Vec<u8>,
+}
+
+impl Record {
+    /// The bytes as far as they are text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// The bytes as addresses.
+    pub fn addresses(&self) -> Vec<u64> {
+        let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
+        self.bytes.chunks_exact(8).map(word).collect()
+    }
 }
 
 /// A mapped batch file.
@@ -210,8 +223,15 @@ pub struct Batch {
 
 const SLOTS_AT: usize = PAGE;
 const OBJECTS_AT: usize = SLOTS_AT + SLOTS * size_of::<Slot>();
-const REPORT_AT: usize = OBJECTS_AT + OBJECTS * size_of::<Object>();
-const ARENA_AT: usize = REPORT_AT + REPORT;
+const PATHS_AT: usize = OBJECTS_AT + OBJECTS * size_of::<Object>();
+const DEATH_AT: usize = PATHS_AT + PATHS;
+const SAMPLES_AT: usize = DEATH_AT + size_of::<DeathNote>();
+const RECORDS_AT: usize = SAMPLES_AT + SAMPLES * size_of::<SampleNote>();
+const ARENA_AT: usize = RECORDS_AT + RECORDS;
+/// Slot, kind, bytes: three words before each record, and one to keep them aligned.
+const RECORD_HEAD: usize = 16;
+
+const _: () = assert!(DEATH_AT.is_multiple_of(8) && SAMPLES_AT.is_multiple_of(8) && RECORDS_AT.is_multiple_of(8));
 
 impl Batch {
     /// Makes a batch file with an arena of `arena_len` bytes.
@@ -302,53 +322,104 @@ impl Batch {
         Some(Verdict { outcome, novel, value, signature: entry.signature.load(Ordering::Relaxed) })
     }
 
-    /// Replaces the report text; what is longer than [`REPORT`] is cut at a character.
-    pub fn write_report(&self, text: &str) {
-        let mut len = text.len().min(REPORT);
-        while !text.is_char_boundary(len) {
+    /// Child: adds a record. Says whether there was room; text that is too long for what is left is cut at a
+    /// character, addresses at one.
+    pub fn add_record(&self, slot: usize, kind: u32, bytes: &[u8]) -> bool {
+        let used = (self.header().records_len.load(Ordering::Relaxed) as usize).min(RECORDS);
+        let room = (RECORDS - used).saturating_sub(RECORD_HEAD);
+        let mut len = bytes.len().min(room);
+        while len < bytes.len() && len > 0 && !is_cut(kind, bytes, len) {
             len -= 1;
         }
-        // SAFETY: the range lies within the report.
-        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), self.mapping.base().add(REPORT_AT), len) };
-        self.header().report_len.store(len as u32, Ordering::Release);
+        if room == 0 || (len == 0 && !bytes.is_empty()) {
+            return false;
+        }
+        let head = [slot as u32, kind, len as u32, 0];
+        // SAFETY: head and bytes lie within the records: `len` is at most `room`.
+        unsafe {
+            let at = self.mapping.base().add(RECORDS_AT + used);
+            std::ptr::copy_nonoverlapping(head.as_ptr().cast::<u8>(), at, RECORD_HEAD);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(RECORD_HEAD), len);
+        }
+        let end = (used + RECORD_HEAD + len).next_multiple_of(8).min(RECORDS);
+        self.header().records_len.store(end as u32, Ordering::Release);
+        true
     }
 
-    /// The report text, as far as it is text.
+    /// Adds a text that belongs to no input in particular.
+    pub fn write_report(&self, text: &str) {
+        self.add_record(0, RECORD_TEXT, text.as_bytes());
+    }
+
+    /// All records, as far as they make sense.
+    pub fn records(&self) -> Vec<Record> {
+        let len = (self.header().records_len.load(Ordering::Acquire) as usize).min(RECORDS);
+        // SAFETY: the range lies within the records; a racing writer is a mad child's, and its bytes
+        // are only ever copied.
+        let all = unsafe { std::slice::from_raw_parts(self.mapping.base().add(RECORDS_AT), len) };
+        let (mut records, mut rest) = (Vec::new(), all);
+        while let Some((head, after)) = rest.split_at_checked(RECORD_HEAD) {
+            let word = |at: usize| u32::from_ne_bytes(head[at..at + 4].try_into().expect("four bytes"));
+            let Some(bytes) = after.get(..word(8) as usize) else { break };
+            records.push(Record { slot: word(0) as usize, kind: word(4), bytes: bytes.to_vec() });
+            rest = after.get(bytes.len().next_multiple_of(8)..).unwrap_or_default();
+        }
+        records
+    }
+
+    /// The first text among the records; empty when there is none.
     pub fn report(&self) -> String {
-        let len = (self.header().report_len.load(Ordering::Acquire) as usize).min(REPORT);
-        // SAFETY: the range lies within the report; a racing writer is a mad child's, and its bytes
-        // are only ever read as text.
-        let bytes = unsafe { std::slice::from_raw_parts(self.mapping.base().add(REPORT_AT), len) };
-        String::from_utf8_lossy(bytes).into_owned()
+        self.records().iter().find(|record| record.kind == RECORD_TEXT).map(Record::text).unwrap_or_default()
     }
 
-    /// Child: describes the files in its memory, so that addresses can be named after its death.
+    /// Child: describes the files in its memory, so that addresses can be named after its death. The last ones
+    /// are left out when there is no room for their names.
     pub fn write_objects(&self, objects: &[crate::identity::Loaded]) {
-        let count = objects.len().min(OBJECTS);
-        for (at, object) in objects[..count].iter().enumerate() {
-            let kept = &object.path[object.path.len().saturating_sub(OBJECT_PATH)..];
-            // SAFETY: `at` is below OBJECTS and the child is the only writer.
-            unsafe {
-                let record = self.mapping.base().add(OBJECTS_AT).cast::<Object>().add(at);
-                (*record).start = object.span.0;
-                (*record).end = object.span.1;
-                (*record).bias = object.bias;
-                (*record).identity = object.identity;
-                (*record).path_len = kept.len() as u32;
-                let path = &raw mut (*record).path;
-                std::ptr::copy_nonoverlapping(kept.as_ptr(), path.cast::<u8>(), kept.len());
+        let (mut count, mut used) = (0, 0);
+        let program = std::fs::read_link("/proc/self/exe").map(PathBuf::into_os_string).unwrap_or_default();
+        for object in objects.iter().take(OBJECTS) {
+            // The loader has no name for the program itself, which names addresses as well as any library.
+            let path = if object.path.is_empty() { program.as_bytes() } else { object.path.as_slice() };
+            if used + path.len() > PATHS {
+                break;
             }
+            // SAFETY: `count` is below OBJECTS, the name lies within the paths, and the child is the only writer.
+            unsafe {
+                let base = self.mapping.base();
+                std::ptr::copy_nonoverlapping(path.as_ptr(), base.add(PATHS_AT + used), path.len());
+                base.add(OBJECTS_AT).cast::<Object>().add(count).write(Object {
+                    start: object.span.0,
+                    end: object.span.1,
+                    bias: object.bias,
+                    identity: object.identity,
+                    path_at: used as u32,
+                    path_len: path.len() as u32,
+                    reserved: 0,
+                });
+            }
+            (count, used) = (count + 1, used + path.len());
         }
         self.header().objects_len.store(count as u32, Ordering::Release);
     }
 
     /// The files in the child's memory, as far as they make sense.
     pub fn objects(&self) -> Vec<crate::identity::Loaded> {
+        // SAFETY: the range lies within the mapping; the bytes are only ever copied.
+        let paths = unsafe { std::slice::from_raw_parts(self.mapping.base().add(PATHS_AT), PATHS) };
+        self.read_objects(|at, len| Some(paths.get(at..)?.get(..len)?.to_vec()))
+    }
+
+    /// The files in the child's memory without their names, which is all that an address needs to be placed.
+    pub fn spans(&self) -> Vec<crate::identity::Loaded> {
+        self.read_objects(|_, _| Some(Vec::new()))
+    }
+
+    fn read_objects(&self, name: impl Fn(usize, usize) -> Option<Vec<u8>>) -> Vec<crate::identity::Loaded> {
         let count = (self.header().objects_len.load(Ordering::Acquire) as usize).min(OBJECTS);
         let read = |at: usize| {
             // SAFETY: `at` is below OBJECTS; the fields are plain data.
             let object = unsafe { &*self.mapping.base().add(OBJECTS_AT).cast::<Object>().add(at) };
-            let path = object.path.get(..object.path_len as usize)?.to_vec();
+            let path = name(object.path_at as usize, object.path_len as usize)?;
             let span = (object.start, object.end);
             (span.0 < span.1).then_some(crate::identity::Loaded {
                 path,
@@ -360,10 +431,47 @@ impl Batch {
         (0..count).filter_map(read).collect()
     }
 
-    /// Engine: forgets crash note and report, before the next request.
+    /// How the child ends: for its handlers to write.
+    pub fn death_note(&self) -> &DeathNote {
+        // SAFETY: the note lies within the mapping, aligned, and all fields are atomics.
+        unsafe { &*self.mapping.base().add(DEATH_AT).cast() }
+    }
+
+    /// Looks at a run that takes too long: for the child's handler to write.
+    pub fn sample_notes(&self) -> &[SampleNote] {
+        // SAFETY: the notes lie within the mapping, aligned, and all fields are atomics.
+        unsafe { std::slice::from_raw_parts(self.mapping.base().add(SAMPLES_AT).cast(), SAMPLES) }
+    }
+
+    /// The death note, if there is one.
+    pub fn death(&self) -> Option<Death> {
+        self.death_note().read()
+    }
+
+    /// How many samples there are.
+    pub fn samples_taken(&self) -> usize {
+        self.sample_notes().iter().take_while(|note| note.moment.load(Ordering::Acquire) != 0).count()
+    }
+
+    /// The samples that were taken, in order.
+    pub fn samples(&self) -> Vec<Sample> {
+        let records = self.records();
+        let python = |at: usize| records.iter().find(|r| r.kind == RECORD_PYTHON && r.slot == at);
+        let notes = self.sample_notes().iter().enumerate();
+        notes
+            .map_while(|(at, note)| {
+                let (moment, stack) = note.read()?;
+                Some(Sample { moment, stack, python: python(at).map(Record::text).unwrap_or_default() })
+            })
+            .collect()
+    }
+
+    /// Engine: forgets death note, samples and records, before the next request.
     pub fn clear_notes(&self) {
-        self.header().crash.signal.store(0, Ordering::Relaxed);
-        self.header().report_len.store(0, Ordering::Relaxed);
+        self.death_note().clear();
+        let taken = |note: &&SampleNote| note.moment.load(Ordering::Relaxed) != 0;
+        self.sample_notes().iter().take_while(taken).for_each(|note| note.moment.store(0, Ordering::Relaxed));
+        self.header().records_len.store(0, Ordering::Relaxed);
     }
 
     /// Child: says how heavy it is.
@@ -391,21 +499,14 @@ impl Batch {
             blocks: read(&note.blocks),
         })
     }
+}
 
-    /// The crash note, if a signal handler left one.
-    pub fn crash(&self) -> Option<Crash> {
-        let note = &self.header().crash;
-        let signal = note.signal.load(Ordering::Acquire) as i32;
-        if signal == 0 {
-            return None;
-        }
-        let len = (note.frames_len.load(Ordering::Relaxed) as usize).min(FRAMES);
-        Some(Crash {
-            signal,
-            code: note.code.load(Ordering::Relaxed) as i32,
-            address: note.address.load(Ordering::Relaxed),
-            frames: note.frames[..len].iter().map(|f| f.load(Ordering::Relaxed)).collect(),
-        })
+/// Whether `bytes`, of a record of this kind, may be cut at `len`.
+fn is_cut(kind: u32, bytes: &[u8], len: usize) -> bool {
+    match kind {
+        RECORD_RAISED | RECORD_THROWN => len.is_multiple_of(8),
+        // No continuation byte of UTF-8 follows.
+        _ => bytes[len] & 0xC0 != 0x80,
     }
 }
 
@@ -441,12 +542,48 @@ mod tests {
     }
 
     #[test]
-    fn reports_are_cut_at_a_character() {
+    fn records_come_back_in_order_and_are_cut_where_there_is_no_room() {
         let (_fd, batch) = Batch::create(100).unwrap();
-        batch.write_report(&"é".repeat(REPORT));
-        assert_eq!(batch.report().len(), REPORT);
-        batch.header().report_len.store(u32::MAX, Ordering::Relaxed);
-        assert_eq!(batch.report().len(), REPORT);
+        assert!(batch.add_record(7, RECORD_TEXT, b"odd"));
+        assert!(batch.add_record(7, RECORD_RAISED, &[5u64.to_ne_bytes(), 6u64.to_ne_bytes()].concat()));
+        assert!(batch.add_record(8, RECORD_TEXT, "é".repeat(RECORDS).as_bytes()));
+        assert!(!batch.add_record(9, RECORD_TEXT, b"no room"));
+        let records = batch.records();
+        assert_eq!((records[0].slot, records[0].text().as_str()), (7, "odd"));
+        assert_eq!(records[1].addresses(), [5, 6]);
+        assert!(records[2].text().chars().all(|c| c == 'é'));
+        assert_eq!(records.len(), 3);
+        batch.header().records_len.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(batch.records()[..3], records);
+        batch.clear_notes();
+        assert_eq!(batch.records(), []);
+        assert_eq!(batch.report(), "");
+    }
+
+    #[test]
+    fn notes_come_back() {
+        let (_fd, batch) = Batch::create(100).unwrap();
+        assert_eq!((batch.death(), batch.samples()), (None, vec![]));
+        let note = batch.death_note();
+        note.clear();
+        note.stack.frames[0].store(99, Ordering::Relaxed);
+        note.stack.len.store(1, Ordering::Relaxed);
+        note.text[0].store(b'x', Ordering::Relaxed);
+        note.text_len.store(1, Ordering::Relaxed);
+        note.how.store(notes::How::Terminate as u32, Ordering::Release);
+        let death = batch.death().unwrap();
+        assert_eq!(
+            (death.stack.frames.as_slice(), death.stack.interrupted, death.text.as_str()),
+            (&[99][..], None, "x")
+        );
+        let sample = &batch.sample_notes()[0];
+        sample.stack.interrupted.store(notes::NO_FRAME, Ordering::Relaxed);
+        sample.moment.store(notes::Moment::Python as u32, Ordering::Release);
+        batch.add_record(0, RECORD_PYTHON, b"frame");
+        assert_eq!(batch.samples_taken(), 1);
+        assert_eq!(batch.samples()[0].python, "frame");
+        batch.clear_notes();
+        assert_eq!((batch.death(), batch.samples()), (None, vec![]));
     }
 
     #[test]
@@ -462,15 +599,16 @@ mod tests {
     #[test]
     fn objects_come_back() {
         let (_fd, batch) = Batch::create(100).unwrap();
-        let object = Loaded { path: b"/lib/x.so".to_vec(), bias: 5, span: (10, 20), identity: Identity::new(b"id") };
-        batch.write_objects(std::slice::from_ref(&object));
-        let back = batch.objects();
-        assert_eq!(
-            (&back[0].path, back[0].bias, back[0].span, back[0].identity),
-            (&object.path, 5, (10, 20), object.identity)
-        );
+        let object =
+            |path: &[u8]| Loaded { path: path.into(), bias: 5, span: (10, 20), identity: Identity::new(b"id") };
+        let program = std::env::current_exe().unwrap();
+        let objects =
+            [object(b"/lib/x.so"), object("/a".repeat(2000).as_bytes()), object(program.as_os_str().as_bytes())];
+        batch.write_objects(&[objects[0].clone(), objects[1].clone(), object(b"")]);
+        assert_eq!(batch.objects(), objects, "the program itself has a name");
+        assert!(batch.spans().iter().all(|one| (one.path.as_slice(), one.span) == (b"", (10, 20))));
         batch.header().objects_len.store(u32::MAX, Ordering::Relaxed);
-        assert_eq!(batch.objects().len(), 1);
+        assert_eq!(batch.objects().len(), 3);
     }
 
     #[test]
@@ -495,7 +633,8 @@ mod tests {
                 proptest::prop_assert!(verdict.novel.is_none_or(|(edge, _)| (4096..10_000).contains(&edge)));
             }
             proptest::prop_assert!(batch.input(slot).is_none_or(|input| input.len() <= 4096));
-            proptest::prop_assert!(batch.crash().is_none_or(|crash| crash.frames.len() <= FRAMES));
+            proptest::prop_assert!(batch.death().is_none_or(|death| death.stack.frames.len() <= notes::FRAMES));
+            proptest::prop_assert!(batch.samples().len() <= SAMPLES);
             let fits = batch.answered(slot, 100).is_none_or(|answer| match answer {
                 making::Answer::Made(input) => input.len() <= 100,
                 _ => true,

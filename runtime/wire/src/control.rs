@@ -35,13 +35,21 @@ pub const HAS_GENERATOR: i32 = 8;
 /// In the same value: the harness decodes its inputs.
 pub const DECODES: i32 = 16;
 
+/// The signal by which an engine looks at a run that takes too long, sent by [`Kind::Kill`]. A child answers with
+/// samples ([`crate::batch::notes::SampleNote`]) and goes on. One that does not catch it is not asked: it would end.
+/// It is one of the last real-time signals, which no library in wide use takes, and with the witness the target can
+/// neither block nor take it.
+pub fn sample_signal() -> i32 {
+    libc::SIGRTMAX() - 2
+}
+
 /// What a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
     /// Engine: fork a child.
     Fork = 1,
-    /// Engine: send signal `value` to the child.
+    /// Engine: send signal `value` to the child, which may be [`sample_signal`].
     Kill = 2,
     /// Server: the harness is imported; `a` threads besides the main one are alive, and `value` has
     /// [`HAS_COMPARISONS`] when there is a folder of comparison builds, and what the harness brings along.

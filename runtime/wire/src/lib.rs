@@ -19,6 +19,7 @@
 //! | [`novelty`] | what a run touched that the history lacks | child |
 //! | [`class`] | how a count becomes a hit class | nobody: it is computed |
 //! | [`outcome`] | what became of one input | child and engine |
+//! | [`witness`] | what the witness and the extension say to each other in one process | both |
 //!
 //! Whatever is read from shared memory is checked before use: the process on the other side runs
 //! foreign code and may have gone mad. Layouts are `#[repr(C)]`, append-only and versioned; offsets
@@ -40,6 +41,7 @@ pub mod outcome;
 pub mod region;
 pub mod running;
 pub mod sweep;
+pub mod witness;
 
 /// The size of a page, and the grain at which edge ranges are handed out: counters are moved onto
 /// the region page by page.

@@ -123,12 +123,22 @@ impl std::fmt::Display for Refusal {
 /// # Errors
 /// See [`Refusal`].
 pub fn register(region: &Region, new: &Module) -> Result<u32, Refusal> {
+    register_beside(region, new, &[])
+}
+
+/// [`register`] for a copy of a library that counts apart from the copies whose ranges begin at `taken`. Only for
+/// a region that belongs to one process: to others, a library is one however often it is loaded.
+///
+/// # Errors
+/// See [`Refusal`].
+pub fn register_beside(region: &Region, new: &Module, taken: &[u32]) -> Result<u32, Refusal> {
     let _guard = Guard::take(region).ok_or(Refusal::Lock)?;
     for at in 0..region.module_count() {
         let Some(old) = read(region, at) else { continue };
         // Addresses may be announced after the edges, so they do not make a library another one.
         let same_kind = (old.kind ^ new.kind) & !PC_TABLE == 0;
-        if (old.identity, old.edges) == (new.identity, new.edges) && same_kind {
+        let same = (old.identity, old.edges) == (new.identity, new.edges) && same_kind;
+        if same && !taken.contains(&old.base) {
             // SAFETY: `at` is below the count, so the record lies within the table, and the lock
             // makes us its only writer.
             let record = unsafe { &mut *region.records().add(at) };
@@ -328,6 +338,17 @@ mod tests {
         assert_eq!(register(&region, &moved), Ok(a));
         assert_eq!(read(&region, 0).unwrap().load_bias, 0x9000);
         assert_eq!(register(&region, &module("c", 1)), Ok(16384));
+    }
+
+    #[test]
+    fn copies_that_count_apart_have_ranges_of_their_own() {
+        let region = Region::private(100_000).unwrap();
+        let a = register(&region, &module("a", 10)).unwrap();
+        let copy = register_beside(&region, &module("a", 10), &[a]).unwrap();
+        assert_ne!(copy, a);
+        assert_eq!(register_beside(&region, &module("a", 10), &[a]), Ok(copy), "one that comes back");
+        assert_eq!(register_beside(&region, &module("a", 10), &[copy]), Ok(a));
+        assert_eq!(register(&region, &module("a", 10)), Ok(a));
     }
 
     #[test]

@@ -164,6 +164,12 @@ impl Replacing {
         Ok(())
     }
 
+    /// Puts back replacements that were taken and not tried, in front of those that wait.
+    pub fn put_back(&mut self, id: CorpusId, untried: impl DoubleEndedIterator<Item = Patch>) {
+        let waiting = self.waiting.entry(id).or_default();
+        untried.rev().for_each(|patch| waiting.push_front(patch));
+    }
+
     /// Up to `most` replacements in an entry that was looked at; they do not come again.
     pub fn take(&mut self, id: CorpusId, most: usize) -> impl Iterator<Item = Patch> {
         let waiting = self.waiting.get_mut(&id);
@@ -208,5 +214,16 @@ mod tests {
         let first = replacing.take(id, 1).next().unwrap();
         let killer = first.parts(input).concat();
         assert!(killer.len() == 3 && killer[1] != b'x', "{killer:?}");
+    }
+
+    #[test]
+    fn what_was_not_tried_comes_first_at_the_next_visit() {
+        let (mut replacing, id) = (Replacing::absent(), CorpusId(0));
+        let patches = |names: &[u8]| names.iter().map(|name| Patch::whole(1, &[*name])).collect::<Vec<_>>();
+        replacing.put_back(id, patches(b"abcd").into_iter());
+        let taken: Vec<Patch> = replacing.take(id, 3).collect();
+        replacing.put_back(id, taken.into_iter().skip(1));
+        let left: Vec<Vec<u8>> = replacing.take(id, 9).map(|patch| patch.parts(b"x").concat()).collect();
+        assert_eq!(left, [b"b", b"c", b"d"]);
     }
 }

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 import traceback
 
@@ -35,6 +36,7 @@ examples:
   hitmap flags --lto                    both lines, with ThinLTO
   hitmap flags --func --guard           parts join; so do they as options of the wrappers:
   hitmap-clang++ --hitmap-func --hitmap-guard -shared a.cpp -o a.so
+  hitmap-clang++ --hitmap-live main.cpp -o main && hitmap run -- ./main
 """
 
 
@@ -86,10 +88,14 @@ def build(words):
         return show_kept()
     if asked.what is None:
         parser.error("the following arguments are required: PACKAGE[==VERSION] | PATH")
+    # However we are asked to end, pip and the compilers end, too, and our folder goes.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     status = progress.Progress()
     request = package.Request(asked.what, variant_of(asked, parser), asked.level, asked.asserts, asked.keep, asked.verbose,
                               asked.comparisons)
-    tell(package.build(request, status).libraries, request, status)
+    tell(package.build(request, status), request, status)
     return OK
 
 
@@ -141,8 +147,9 @@ def variant_of(asked, parser):
         parser.error(str(error))
 
 
-def tell(libraries, request, status):
+def tell(built, request, status):
     """The result, on standard output: a line for each library."""
+    libraries = built.libraries
     status.clear()
     for each in libraries:
         known = f"{each.library.edges:>9,} edges" if each.library.instrumented else "  no coverage  "
@@ -151,6 +158,12 @@ def tell(libraries, request, status):
     if plain:
         status.say(f"{len(plain)} of {len(libraries)} libraries have no coverage: they came ready-made, or were linked by "
                    "another program than CC and CXX (-v shows the commands)")
+    stripped = [each.path for each in libraries if each.library.instrumented and not each.library.named]
+    if stripped:
+        status.say(f"{', '.join(stripped)}: its build took the symbols away, so findings have no names of functions; find with -v "
+                   "what strips it, and leave that out")
+    if built.log.failed:
+        status.say(f"{package.optional(built.log)} {' '.join(built.log.errors[:1])}")
     if others := package.outside(libraries):
         status.say(f"not covered, as they belong to the system: {', '.join(others)}")
     if request.keep:
@@ -158,13 +171,17 @@ def tell(libraries, request, status):
 
 
 def tell_failure(failed):
-    if failed.tail:
-        print(f"the last {len(failed.tail)} lines of the build:", file=sys.stderr)
-        for line in failed.tail:
-            print(f"  {line}", file=sys.stderr)
+    if failed.error:
+        show("where it first goes wrong:", failed.error)
+    elif failed.tail:
+        show("the last lines of the build:", failed.tail)
     print(f"hitmap build: {failed.what}", file=sys.stderr)
-    print("what to do: " + (failed.remedy or "read the first error above, or all of them with -v; if it only fails "
-                            "with hitmap, see whether it builds with CC=clang CXX=clang++ pip wheel"), file=sys.stderr)
+    print("what to do: " + (failed.remedy or "see all that the build says with -v; if it only fails with hitmap, see whether "
+                            "it builds with CC=clang CXX=clang++ pip wheel"), file=sys.stderr)
+
+
+def show(title, lines):
+    print(title, *(f"  {line.strip(chr(10))}" for line in lines), sep="\n", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ ASSEMBLER_ENDINGS = (".s", ".S", ".sx", ".asm")
 TAKES_VALUE = frozenset(
     "-o -I -L -D -U -F -B -G -A -T -u -z -e -h -l -x -include -imacros -isystem -idirafter -iquote "
     "-iprefix -iwithprefix -iwithprefixbefore -isysroot --sysroot -include-pch -MF -MT -MQ -MJ "
-    "-Xclang -Xlinker -Xassembler -Xpreprocessor -Xanalyzer -mllvm -arch -target --param "
+    "-Xclang -Xlinker --for-linker -Xassembler -Xpreprocessor -Xanalyzer -mllvm -arch -target --param "
     "-framework -rpath -soname -dyld-prefix -working-directory --config -resource-dir".split()
 )
 
@@ -55,8 +55,11 @@ GCC_ONLY_STARTS = (
 CLANGS_OWN = frozenset("-ftree-vectorize -fno-tree-vectorize -ftree-slp-vectorize "
                        "-fno-tree-slp-vectorize -ftree-vrp -fno-tree-vrp".split())
 
-# Findings name functions and lines: an instrumented library keeps its symbols.
-STRIPS = frozenset("-s -S --strip-all --strip-debug".split())
+# Findings name functions and lines: an instrumented library keeps its symbols. The linker's long options take one dash or two,
+# and may be cut short; the shortest that GNU ld takes are here, too.
+STRIPS = frozenset("-s -S -x".split())
+LONG_STRIPS = {"strip-all": "strip-a", "strip-debug": "strip-de", "discard-all": "discard-a",
+               "retain-symbols-file": "ret", "strip-section-headers": "strip-s"}
 # Linkers that do not read GNU linker scripts, on which the isolation of the counters rests.
 NO_SCRIPT_LINKERS = ("-fuse-ld=gold", "-fuse-ld=mold")
 
@@ -166,7 +169,7 @@ def fixed(words, languages, sources):
     """The words without those that clang refuses and those that would hide what was found."""
     # Other warnings than GCC's must not stop a build; feature checks, though, live by -Werror.
     check = any(mark in source for source in sources for mark in FEATURE_CHECKS)
-    kept, position = [], 0
+    kept, position, linker = [], 0, Linker()
     while position < len(words):
         word = words[position]
         position += 1
@@ -175,9 +178,8 @@ def fixed(words, languages, sources):
         if word in TAKES_VALUE:
             value = words[position : position + 1]
             position += 1
-            if word == "-Xlinker" and value and value[0] in STRIPS:
-                continue
-            kept += [word, *value]
+            if word not in ("-Xlinker", "--for-linker") or linker.unstripped(value):
+                kept += [word, *value]
             continue
         if word == "-s" or word in GCC_ONLY or word in NO_SCRIPT_LINKERS:
             continue
@@ -187,13 +189,41 @@ def fixed(words, languages, sources):
             continue
         if word.startswith(("-std=", "--std=")) and wrong_standard(word, languages):
             continue
-        if word.startswith("-Wl,"):
-            parts = [part for part in word.split(",") if part not in STRIPS]
-            if len(parts) > 1:
-                kept.append(",".join(parts))
+        if word.startswith(("-Wl,", "--for-linker=")):
+            begin, separator = ("-Wl", ",") if word.startswith("-Wl,") else ("--for-linker", "=")
+            if parts := linker.unstripped(word.split(",")[1:] if begin == "-Wl" else [word.partition("=")[2]]):
+                kept.append(begin + separator + ",".join(parts))
             continue
         kept.append(word)
     return kept
+
+
+class Linker:
+    """What goes to the linker, read word by word: over several options of the compiler, in order."""
+
+    def __init__(self):
+        self.drop_value = False     # the next word belongs to an option that was left out
+
+    def unstripped(self, words):
+        """The words without those that take symbols away."""
+        kept = []
+        for word in words:
+            if self.drop_value:
+                self.drop_value = False
+            elif word == "nosectionheader" and kept[-1:] == ["-z"]:
+                kept.pop()
+            elif (long := long_strip(word)) is not None:
+                self.drop_value = long == "retain-symbols-file" and "=" not in word
+            elif word not in STRIPS:
+                kept.append(word)
+        return kept
+
+
+def long_strip(word):
+    """Which long option that strips this is, if it is one."""
+    name = word.partition("=")[0]
+    body = name[2:] if name.startswith("--") else name[1:] if name.startswith("-") else ""
+    return next((long for long, shortest in LONG_STRIPS.items() if long.startswith(body) and body.startswith(shortest)), None)
 
 
 def wrong_standard(word, languages):

@@ -15,11 +15,12 @@ PER_EDGE = {"__sancov_pcs": 16, "__sancov_guards": 4, "__sancov_bools": 1, "__sa
 class Library:
     """One shared library or executable."""
 
-    def __init__(self, build_id, carries_stub, coverage, needed):
+    def __init__(self, build_id, carries_stub, coverage, needed, named):
         self.build_id = build_id            # hex, or None
         self.carries_stub = carries_stub    # the note by which a runtime finds it is there
         self.coverage = coverage            # bytes in each section of SanitizerCoverage that is not empty
         self.needed = needed                # names of the libraries it wants
+        self.named = named                  # its symbols are there, local ones too
 
     @property
     def edges(self):
@@ -42,7 +43,9 @@ def read(data):
     try:
         segments = list(program_headers(data))
         owners, build_id = notes(data, segments)
-        return Library(build_id, OWNER in owners, coverage(data), needed(data, segments))
+        sections = dict(section_lengths(data))
+        coverage = {name: length for name, length in sections.items() if name in PER_EDGE and length}
+        return Library(build_id, OWNER in owners, coverage, needed(data, segments), ".symtab" in sections)
     except (struct.error, ValueError, OverflowError):
         return None
 
@@ -74,22 +77,18 @@ def notes(data, segments):
     return owners, build_id
 
 
-def coverage(data):
-    """Length of each section of SanitizerCoverage; linkers leave empty ones behind."""
+def section_lengths(data):
+    """(name, length) of each section; linkers leave empty ones behind."""
     (table,) = struct.unpack_from("<Q", data, 40)
     size, count, names_index = struct.unpack_from("<HHH", data, 58)
     if table == 0 or count == 0:
-        return {}
+        return
     (names,) = struct.unpack_from("<Q", data, table + names_index * size + 24)
-    lengths = {}
     for index in range(count):
         at = table + index * size
         (name_offset,) = struct.unpack_from("<I", data, at)
         (length,) = struct.unpack_from("<Q", data, at + 32)
-        name = string(data, names + name_offset)
-        if name in PER_EDGE and length:
-            lengths[name] = length
-    return lengths
+        yield string(data, names + name_offset), length
 
 
 def needed(data, segments):

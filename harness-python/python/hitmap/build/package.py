@@ -15,13 +15,18 @@ import shutil
 import tempfile
 import zipfile
 
-from . import beside, elf, installer, shim, source, stub, toolchain, variants
+from . import beside, elf, failures, installer, shim, source, stub, toolchain, tools, variants
+from .log import Log
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 # Libraries of the system that every extension may need; their code is not what is fuzzed.
 BASE = re.compile(r"(lib(c|m|dl|rt|util|pthread|stdc\+\+|gcc_s|clang_rt[\w.-]*|c\+\+|c\+\+abi|atomic|hitmap_rt|python[\d.]+\w*)"
                   r"|ld-[\w-]+)\.so")
+
+
+# In the build's folder: starters of the environment's programs.
+TOOLS = "tools"
 
 
 class Refused(Exception):
@@ -53,12 +58,17 @@ class Instrumented:
 class Built:
     """A wheel that came out of a build, with its libraries."""
 
-    def __init__(self, variant, wheel, libraries):
+    def __init__(self, variant, wheel, libraries, log):
         self.variant = variant
         self.wheel = wheel
         self.libraries = libraries
+        self.log = log              # what its compilers wrote down
         about = metadata(wheel)
         self.name, self.version = about["Name"], about["Version"]
+
+    @property
+    def files(self):
+        return self.log.compiled
 
     @property
     def edges(self):
@@ -87,9 +97,9 @@ def build(request, progress):
 
 def ordinary(request, root, clang, progress, comparisons):
     """Builds and installs; keeps nothing beside it that would be of another version."""
-    built = best(request, root, clang, progress)
+    built = best(request, root, clang, progress, "; a second build follows, for comparisons" if comparisons else "")
     install(built, root, request, progress)
-    compared = comparisons and compare(request, root, clang, progress)
+    compared = comparisons and compare(request, root, clang, progress, built.files)
     for name in beside.kept():
         version = beside.version(name, built.name)
         stale = name == variants.COMPARISONS.beside and not compared and request.variant.beside != name
@@ -99,28 +109,28 @@ def ordinary(request, root, clang, progress, comparisons):
     return built
 
 
-def best(request, root, clang, progress):
+def best(request, root, clang, progress, after=""):
     """The ordinary build: as asked, or by default with a journal if there are many edges."""
     asked = request.variant if request.variant.beside is None else variants.DEFAULT
-    built = attempt(request, asked, root, clang, progress)
+    built = attempt(request, asked, root, clang, progress, after=after)
     if asked != variants.DEFAULT or built.edges <= variants.JOURNAL_PAYS_ABOVE:
         return built
     for name in ("lto", "guard"):
         progress.step(f"{built.edges:,} edges are many: building again with --{name}, by which a run's cost does not depend on "
                       "their number")
         try:
-            return attempt(request, variants.named(name), root, clang, progress, folder=name)
+            return attempt(request, variants.named(name), root, clang, progress, folder=name, after=after, files=built.files)
         except (toolchain.NoClang, installer.BuildFailed, Refused) as error:
             progress.say(f"--{name} does not work for this package: {error}")
     return built
 
 
-def compare(request, root, clang, progress):
+def compare(request, root, clang, progress, files):
     """The comparison build, which is worth having but not worth failing for. True when it is there."""
     variant = variants.COMPARISONS
-    progress.step("building once more, for comparisons (--no-comparisons leaves it out)")
+    progress.step("building for comparisons, which takes about as long again (--no-comparisons leaves it out)")
     try:
-        put_beside(attempt(request, variant, root, clang, progress, folder=variant.beside), clang, progress)
+        put_beside(attempt(request, variant, root, clang, progress, folder=variant.beside, files=files), clang, progress)
     except (installer.BuildFailed, Refused, OSError) as error:
         progress.say(f"no comparison build: {error}. The ordinary one is installed; hitmap build --cmp -v {request.what} shows "
                      "what went wrong")
@@ -128,18 +138,32 @@ def compare(request, root, clang, progress):
     return True
 
 
-def attempt(request, variant, root, clang, progress, folder=None):
-    """One build, looked into and not installed; in a folder of its own below `root`, or in `root`."""
+def attempt(request, variant, root, clang, progress, folder=None, after="", files=0):
+    """One build, looked into and not installed; in a folder of its own below `root`, or in `root`.
+
+    `after` is told when it is done; `files` is how many the last build compiled.
+    """
     place = root if folder is None else os.path.join(root, f"beside-{folder}")
     os.makedirs(place, exist_ok=True)
     for name in variant.kind.objects:
         stub.compiled(clang, name)
-    log = os.path.join(place, "compiled.log")
-    wheel = make_wheel(request, place, environment(place, log, clang, request, variant), os.path.join(root, "pip-cache"), progress,
-                       log)
-    libraries = read_wheel(wheel)
-    refuse_uninstrumented(libraries, log)
-    return Built(variant, wheel, libraries)
+    log = Log(os.path.join(place, "compiled.log"))
+    try:
+        wheel, output = make_wheel(request, place, environment(place, log.path, clang, request, variant),
+                                   os.path.join(root, "pip-cache"), progress, log, after, files)
+        libraries = read_wheel(wheel)
+        refuse_uninstrumented(libraries, log, output, place)
+    finally:
+        if request.keep is None:
+            drop_sources(place)
+    return Built(variant, wheel, libraries, log)
+
+
+def drop_sources(place):
+    """pip's own folders, which were kept to be looked into: a large package's would lie there while the next build needs room."""
+    for name in os.listdir(place):
+        if name.startswith(("pip-wheel-", "pip-build-env-", "pip-ephem")):
+            shutil.rmtree(os.path.join(place, name), ignore_errors=True)
 
 
 def put_beside(built, clang, progress):
@@ -176,6 +200,15 @@ def workspace(keep):
     yield os.path.realpath(keep)
 
 
+def inherited():
+    """The environment that we have, for a pip that runs in another folder."""
+    environ = dict(os.environ)
+    for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"):
+        if name in environ:
+            environ[name] = " ".join(word if "://" in word else os.path.abspath(word) for word in environ[name].split())
+    return environ
+
+
 def environment(root, log, clang, request, variant):
     """The environment of the build: our compilers first, everything temporary below `root`."""
     options = [f"--hitmap-clang={clang}", f"--hitmap-variant={variant.name}",
@@ -186,12 +219,12 @@ def environment(root, log, clang, request, variant):
         options.append("--hitmap-add=-UNDEBUG")
     compilers = os.path.join(root, "compilers")
     cc, cxx = shim.write(compilers, options)
-    environ = dict(os.environ)
+    environ = inherited()
     for name in ("LDSHARED", "LDCXXSHARED", "CPP", "CCSHARED"):
         environ.pop(name, None)     # they would bring another compiler in
     environ.update(
         CC=cc, CXX=cxx, TMPDIR=root,
-        PATH=compilers + os.pathsep + environ.get("PATH", os.defpath),
+        PATH=os.pathsep.join([compilers, *tools.write(os.path.join(root, TOOLS)), environ.get("PATH", os.defpath)]),
         # The same source makes the same library, thus the same identity, wherever it is built.
         SOURCE_DATE_EPOCH=environ.get("SOURCE_DATE_EPOCH", "315619200"), PYTHONHASHSEED="0",
         # scikit-build-core strips by default.
@@ -203,35 +236,53 @@ def environment(root, log, clang, request, variant):
     return environ
 
 
-def make_wheel(request, root, environ, cache, progress, log):
-    """Path of the wheel that pip built. Build requirements come by pip's own isolation."""
+def make_wheel(request, root, environ, cache, progress, log, after, files):
+    """Path of the wheel that pip built, and what it printed. Build requirements come by pip's own isolation."""
     wheels = os.path.join(root, "wheel")
     # By its build backend even where there is only a setup.py: pips before 25.3 would run that in this environment,
-    # which need not have what it takes.
-    arguments = ["wheel", "--use-pep517", "--no-deps", "--wheel-dir", wheels, "--verbose",
+    # which need not have what it takes. What it unpacked stays, to be looked into.
+    arguments = ["wheel", "--use-pep517", "--no-deps", "--no-clean", "--wheel-dir", wheels, "--verbose",
                  # pip's own cache would hand out an ordinary wheel, or keep ours for ordinary
                  # installs. In this one are the downloads that the next build needs again.
                  "--cache-dir", cache]
-    if request.keep is not None:
-        arguments.append("--no-clean")
     if is_path(request.what):
         arguments.append(local(request.what, root, progress))
     else:
         arguments += ["--no-binary", requirement_name(request.what), request.what]
-        progress.step(f"getting the source of {request.what} and what it needs to build")
-    seen = Log(log)
+        progress.once(f"getting the source of {request.what} and what it needs to build")
+    before = progress.seconds()
 
-    def watch():
-        seen.read()
-        if seen.compiled:
-            progress.count(f"compiled {seen.compiled} files, linked {seen.linked}: {seen.last}")
+    def watch(output):
+        log.read()
+        if log.compiled:
+            of = f"{output.done}, " if output.done else ""
+            compiled = f"{log.compiled:,} of {counted(files, 'file')}" if log.compiled <= files else counted(log.compiled, "file")
+            linked = f", linked {log.linked}" if log.linked else ""
+            progress.count(f"{of}compiled {compiled}{linked}: {log.last}")
+        elif log.checks:
+            progress.count(f"configuring, {counted(log.checks, 'check')} of the compiler")
 
-    installer.run(arguments, environ, root, f"{request.what} does not build", request.verbose, watch)
-    seen.read()
+    def explain(lines):
+        return failures.explain(lines, log.read(), request.asserts, lambda name: present(name, environ["PATH"]))
+
+    output = installer.run(arguments, environ, root, f"{request.what} does not build", request.verbose, watch, explain)
+    log.read()
     shutil.rmtree(os.path.join(cache, "wheels"), ignore_errors=True)
-    progress.step(f"built: {seen.compiled} files compiled, {seen.linked} linked")
+    took = progress.seconds() - before
+    progress.step(f"built in {took:.0f} s: {counted(log.compiled, 'file')} compiled, {log.linked} linked{after}")
     made = [name for name in os.listdir(wheels) if name.endswith(".whl")]
-    return os.path.join(wheels, made[0])
+    return os.path.join(wheels, made[0]), output
+
+
+def counted(number, what):
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def present(name, path):
+    """Where a build finds a program, by the name that its user knows."""
+    found = toolchain.on_path(name, path)
+    folder, _, file = (found or "").rpartition(os.sep)
+    return os.path.join(tools.scripts(), file) if os.path.basename(folder) == TOOLS else found
 
 
 def is_path(what):
@@ -257,30 +308,9 @@ def local(what, root, progress):
         raise Refused(f"{what} holds no Python package: it has neither pyproject.toml nor setup.py; for a plain "
                       "C++ library use hitmap-clang++, or the flags that `hitmap flags` prints")
     target = os.path.join(root, os.path.basename(path) or "source")
-    progress.step(f"copying {what}")
+    progress.once(f"copying {what}")
     source.copy(path, target)
     return target
-
-
-class Log:
-    """What the compilers wrote down so far."""
-
-    def __init__(self, path):
-        self.path = path
-        self.compiled = self.linked = 0
-        self.last = ""
-
-    def read(self):
-        self.compiled = self.linked = 0
-        try:
-            with open(self.path, encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    verb, _, name = line.strip().partition(" ")
-                    self.compiled += verb == "compile"
-                    self.linked += verb == "link"
-                    self.last = os.path.basename(name)
-        except FileNotFoundError:
-            pass
 
 
 def read_wheel(wheel):
@@ -295,16 +325,13 @@ def read_wheel(wheel):
     return libraries
 
 
-def refuse_uninstrumented(libraries, log):
+def refuse_uninstrumented(libraries, log, output, place):
     if any(each.library.instrumented for each in libraries):
         return
     if not libraries:
-        raise Refused("nothing was installed: this package holds no compiled code (pure Python). hitmap covers C and "
-                      "C++; if the compiled part comes from another package, build that one")
+        raise Refused("nothing was installed: " + no_library(log, output, place))
     names = ", ".join(each.member for each in libraries)
-    seen = Log(log)
-    seen.read()
-    if seen.compiled == 0:
+    if not log.called:
         raise Refused(f"nothing was installed: {names} came out without coverage, as the build never called hitmap's "
                       "compiler. Either the package only brings along libraries that were built elsewhere, or "
                       "is written in another language than C and C++, or its build system names a compiler "
@@ -312,16 +339,43 @@ def refuse_uninstrumented(libraries, log):
     if any(each.library.edges for each in libraries):
         raise Refused(f"nothing was installed: {names} was compiled with coverage but linked without hitmap's stub. Its "
                       "build links with another program than CC or CXX (-v shows which): have it use them")
-    raise Refused(f"nothing was installed: {names} came out without coverage though {seen.compiled} files were compiled. "
+    raise Refused(f"nothing was installed: {names} came out without coverage though {counted(log.compiled, 'file')} were compiled. "
                   "They hold no branch or function of their own, or the build removed the sections "
                   "named __sancov_* when it linked or stripped")
+
+
+def no_library(log, output, place):
+    """Why a wheel holds no compiled code."""
+    if log.failed:
+        error, remedy = failures.explain(output.lines, log)
+        return (f"{optional(log)}\n  " + "\n  ".join(error) + "\nwhat to do: "
+                + (remedy or "correct that, or build another version of the package"))
+    if log.compiled:
+        error, remedy = failures.explain(output.lines, log)
+        return (f"the build compiled {counted(log.compiled, 'file')}, as {log.last}, but its wheel holds no library"
+                + (":\n  " + "\n  ".join(error) if error else "") + f"\nwhat to do: {remedy or 'see with -v how it went on'}")
+    written = source.compiled_languages(place)
+    if not written:
+        return ("this package holds no compiled code (pure Python). hitmap covers C and C++; if the compiled part comes from "
+                "another package, build that one")
+    error, remedy = failures.explain(output.lines, log)
+    found = f"its source holds {counted(len(written), 'file')} in C, C++ or Cython, as {written[0]}, but the build compiled none of them"
+    if error:
+        return f"{found}:\n  " + "\n  ".join(error) + f"\nwhat to do: {remedy or 'see with -v what it says before'}"
+    return (f"{found}. An optional part may have to be asked for, by a variable or a setting: look in the project's "
+            "documentation, or in its setup.py; -v shows what the build says")
+
+
+def optional(log):
+    """What a build went on without."""
+    return f"{log.failed[0]} does not compile, and the package went on without what it belongs to:"
 
 
 def install(built, root, request, progress):
     """Installs the wheel over what is there, then what it needs to run, where that is missing."""
     wheel = built.wheel
     progress.step(f"installing {os.path.basename(wheel)}")
-    environ = dict(os.environ)
+    environ = inherited()
     installer.run(["install", "--no-deps", "--force-reinstall", "--no-cache-dir", wheel], environ, root,
             f"{os.path.basename(wheel)} was built but could not be installed", request.verbose)
     if needs_others(wheel):

@@ -5,6 +5,7 @@ import sys
 import time
 
 PLAIN_EVERY = 5.0   # seconds between plain lines that only count on
+SAME_EVERY = 60.0   # and between two that say the same
 LIVE_EVERY = 0.2
 
 
@@ -15,6 +16,8 @@ class Progress:
         self.clock = clock
         self.start = self.last = clock()
         self.shown = 0
+        self.said = ""      # counted last
+        self.told = set()   # by `once`
 
     def say(self, text):
         """A line that stays."""
@@ -25,12 +28,19 @@ class Progress:
         """A line that stays, with the time."""
         self.say(f"[{self.seconds():4.0f} s] {text}")
 
+    def once(self, text):
+        """A step, unless it was told already: a package is built more than once."""
+        if text not in self.told:
+            self.told.add(text)
+            self.step(text)
+
     def count(self, text):
         """Something moved on; shown when it is time."""
         now = self.clock()
-        if now - self.last < (LIVE_EVERY if self.live else PLAIN_EVERY):
+        every = LIVE_EVERY if self.live else PLAIN_EVERY if text != self.said else SAME_EVERY
+        if now - self.last < every:
             return
-        self.last = now
+        self.last, self.said = now, text
         line = f"[{self.seconds():4.0f} s] {text}"
         if not self.live:
             self.say(line)

@@ -85,3 +85,18 @@ def version_from_git(top):
         if any(word in text for word in VERSION_FROM_GIT):
             return True
     return False
+
+
+COMPILED = (".c", ".cc", ".cpp", ".cxx", ".pyx")
+# Below a build's folder, but not the package's.
+NOT_THE_PACKAGES = ("pip-build-env-", "pip-cache", "compilers", "tools", "wheel", "beside-")
+
+
+def compiled_languages(place):
+    """The files in C, C++ and Cython of the package that is built in this folder, relative to it."""
+    found = []
+    for folder, inside, files in os.walk(place):
+        if folder == place:
+            inside[:] = [name for name in inside if not name.startswith(NOT_THE_PACKAGES)]
+        found += [os.path.relpath(os.path.join(folder, name), place) for name in files if name.endswith(COMPILED)]
+    return sorted(path.partition(os.sep)[2] or path for path in found)

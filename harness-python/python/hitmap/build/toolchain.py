@@ -6,6 +6,9 @@ NEWEST, OLDEST = 19, 14
 NAMES = [f"clang-{version}" for version in range(NEWEST, OLDEST - 1, -1)] + ["clang"]
 
 
+RUNTIME = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_rt", "libhitmap_rt.so")
+
+
 class NoClang(Exception):
     """No usable clang, or a part of it is missing; the text says what to do."""
 
@@ -65,6 +68,13 @@ def lld(clang, environ=os.environ):
             return found
     package = f"lld-{version}" if version.isdigit() else "lld"
     raise NoClang(f"ThinLTO needs the linker lld of the same LLVM as {clang}; install it: apt-get install {package}")
+
+
+def runtime():
+    """Path of the runtime that comes with this package."""
+    if not os.path.exists(RUNTIME):
+        raise NoClang(f"there is no {RUNTIME}; install hitmap from a wheel: pip install hitmap")
+    return RUNTIME
 
 
 def sanitizer_library(clang, name):

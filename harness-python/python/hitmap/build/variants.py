@@ -27,6 +27,11 @@ class Kind:
         self.link = tuple(link)
         self.lto = lto              # objects are bitcode, which needs lld of the same LLVM
 
+    @property
+    def calls(self):
+        """Whether the runtime hears of first touches."""
+        return "trace-pc-guard" in self.coverage
+
 
 COUNTERS = Kind(
     "counters", None, "flags say what was hit, 8-bit counters how often within a run; 4 to 12 %% slower than plain",
@@ -36,7 +41,8 @@ GUARD = Kind(
     "guard", "--guard", "counts, and keeps a journal, so that a reset costs what was touched; 23 to 27 %% slower than plain",
     "trace-pc-guard,pc-table",
     # The header says why; sources in assembly have no use for it.
-    compile=["-Xclang", "-no-integrated-as", "-via-file-asm", "-include", stub.GUARD_HEADER, "-Qunused-arguments"],
+    # Nor has anybody use for what the assembler says of headers that came by two names.
+    compile=["-Xclang", "-no-integrated-as", "-via-file-asm", "-Wa,--no-warn", "-include", stub.GUARD_HEADER, "-Qunused-arguments"],
 )
 LTO = Kind(
     "lto", "--lto", "ThinLTO puts the journal's callback in line: hit or not, without counts; 4 to 12 %% slower than plain, "
@@ -86,22 +92,26 @@ SANITIZERS = {
                        "ubsan_standalone"),
 }
 FUNCTIONS = "functions alone, not edges; up to 4 %% slower than plain"
+LIVE = ("the runtime is linked, so that programs without Python set llvm-covmap's bitmap while they run (see hitmap run); functions "
+        "with guards, unless --guard or --lto is asked for as well")
 
 
 class Variant:
     """One way to instrument a library."""
 
-    __slots__ = ("kind", "functions", "sanitizers")
+    __slots__ = ("kind", "functions", "sanitizers", "live")
 
-    def __init__(self, kind=COUNTERS, functions=False, sanitizers=()):
+    def __init__(self, kind=COUNTERS, functions=False, sanitizers=(), live=False):
         self.kind = kind
         self.functions = functions
         self.sanitizers = tuple(sorted(sanitizers))
+        self.live = live            # brings the runtime along
 
     @property
     def name(self):
         parts = ["func"] if self.functions else []
         parts += [self.kind.name] if self.kind is not COUNTERS else []
+        parts += ["live"] if self.live else []
         return "+".join([*parts, *self.sanitizers]) or COUNTERS.name
 
     @property
@@ -118,29 +128,35 @@ class Variant:
 DEFAULT = Variant()
 COMPARISONS = Variant(LOGGED)
 # On the command line, and which part of a name each stands for.
-FLAGS = {**{kind.flag: kind.name for kind in KINDS if kind.flag}, "--func": "func",
+FLAGS = {**{kind.flag: kind.name for kind in KINDS if kind.flag}, "--func": "func", "--live": "live",
          **{"--" + sanitizer: sanitizer for sanitizer in SANITIZERS}}
-STORIES = {**{kind.name: kind.story for kind in KINDS}, "func": FUNCTIONS,
+STORIES = {**{kind.name: kind.story for kind in KINDS}, "func": FUNCTIONS, "live": LIVE,
            **{name: sanitizer.story for name, sanitizer in SANITIZERS.items()}}
-NAMES = ", ".join([*(kind.name for kind in KINDS), "func", *SANITIZERS])
+NAMES = ", ".join([*(kind.name for kind in KINDS), "func", "live", *SANITIZERS])
 
 
 def named(name):
     """The variant of this name; ValueError when there is none."""
-    kinds, functions, sanitizers = [], False, []
+    kinds, functions, sanitizers, live = [], False, [], False
     for part in name.split("+"):
         kind = next((kind for kind in KINDS if kind.name == part), None)
         if kind is not None:
             kinds.append(kind)
         elif part == "func":
             functions = True
+        elif part == "live":
+            live = True
         elif part in SANITIZERS:
             sanitizers.append(part)
         else:
             raise ValueError(f"no instrumentation is called {part!r}; there are: {NAMES}, joined by +")
     if len(kinds) > 1:
         raise ValueError(f"{name}: {kinds[0].name} and {kinds[1].name} exclude each other")
-    return Variant(kinds[0] if kinds else COUNTERS, functions, sanitizers)
+    if live and any(not kind.calls for kind in kinds):
+        raise ValueError(f"{name}: live needs guards, which {kinds[0].name} has none of; there are guard and lto")
+    if live and not kinds:
+        return Variant(GUARD, True, sanitizers, live)
+    return Variant(kinds[0] if kinds else COUNTERS, functions, sanitizers, live)
 
 
 # Above this, sweeping the counters of all edges costs more than keeping a journal.
@@ -177,6 +193,10 @@ def link_flags(variant, clang):
     """
     objects = [stub.compiled(clang, name) for name in variant.kind.objects]
     flags = [*objects, "-Wl,-T," + stub.SCRIPT, "-Wl,--build-id=sha1", *variant.kind.link]
+    if variant.live:
+        library = toolchain.runtime()
+        # One word, so that nothing comes between; as a NEEDED entry also where nothing names a symbol of it.
+        flags += [f"-Wl,--push-state,--no-as-needed,{library},--pop-state", "-Wl,-rpath," + os.path.dirname(library)]
     if variant.kind.lto:
         flags.append("--ld-path=" + toolchain.lld(clang))
     for sanitizer in variant.sanitizers:

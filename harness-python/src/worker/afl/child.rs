@@ -72,16 +72,16 @@ impl Child {
     }
 
     fn run(&self, py: Python<'_>, input: &[u8]) -> Ended {
-        if !self.explains {
-            return outcome::run(py, &self.harness, input, None);
-        }
-        let mut report = String::new();
-        let ended = outcome::run(py, &self.harness, input, Some(&mut report));
-        // A report has the title, the frames, and the traceback, with blank lines between.
-        if let Some(traceback) = report.splitn(3, "\n\n").last() {
-            eprint!("{traceback}");
-        }
-        ended
+        outcome::run(py, &self.harness, input, |raised| {
+            if self.explains {
+                let report = raised.describe(&self.harness);
+                // A report has the title, the frames, and the traceback, with blank lines between.
+                if let Some(traceback) = report.splitn(3, "\n\n").last() {
+                    eprint!("{traceback}");
+                }
+            }
+            raised.ended()
+        })
     }
 }
 

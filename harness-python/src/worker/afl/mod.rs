@@ -49,6 +49,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::barrier;
 use super::limits;
 use super::outcome::Harness;
 use crate::runtime;
@@ -92,7 +93,7 @@ pub fn serve_afl(
     limits::no_core_files();
     host.call_method1(intern!(py, "watch_crashes"), (libc::STDERR_FILENO,))?;
     let harness = Harness::load(py, &host)?;
-    host.call_method0(intern!(py, "settle"))?;
+    barrier::call_method(&host, intern!(py, "settle"), ())?;
 
     let mut map = AflMap::new(region, segment);
     let size = map.tell_size();

@@ -14,6 +14,7 @@ use super::child::{self, Child};
 use super::input::Inputs;
 use super::map::AflMap;
 use super::protocol::Pipes;
+use crate::worker::barrier;
 use crate::worker::forked::Forked;
 use crate::worker::outcome::Harness;
 
@@ -163,7 +164,7 @@ impl<'a, 'py> Server<'a, 'py> {
     fn fork(&mut self) -> PyResult<Live> {
         let (wake, done) = (control::event()?, control::event()?);
         let server = std::process::id() as i32;
-        let pid: i32 = self.host.call_method0(intern!(self.py, "fork"))?.extract()?;
+        let pid: i32 = barrier::call_method(self.host, intern!(self.py, "fork"), ())?.extract()?;
         if pid == 0 {
             // The server alone speaks there, and the fuzzer must see the end of it when the server dies.
             if let Some(pipes) = self.pipes.take() {

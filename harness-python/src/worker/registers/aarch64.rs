@@ -6,7 +6,7 @@ use std::ffi::c_void;
 #[derive(Clone, Copy)]
 pub struct Registers {
     pub pc: u64,
-    sp: u64,
+    pub sp: u64,
 }
 
 /// # Safety

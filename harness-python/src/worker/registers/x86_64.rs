@@ -8,7 +8,7 @@ use super::crash::peek;
 #[derive(Clone, Copy)]
 pub struct Registers {
     pub pc: u64,
-    sp: u64,
+    pub sp: u64,
 }
 
 /// # Safety
