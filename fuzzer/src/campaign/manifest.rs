@@ -179,6 +179,17 @@ impl Manifest {
         serde_json::to_vec_pretty(self).map_err(|e| Failure::internal(e.to_string()))
     }
 
+    /// Takes out what only the campaign's own machine knows. What tells its libraries from others stays.
+    pub fn leave_machine(&mut self) {
+        self.id = String::new();
+        self.python = String::new();
+        for build in &mut self.modules {
+            let library = build.library();
+            build.below = if library.label() == library.name { String::new() } else { library.label().to_owned() };
+            build.path = String::new();
+        }
+    }
+
     /// What `hitmap replay` takes to run an input as the campaign does, wherever the input lies.
     pub fn replay_flags(&self) -> Vec<String> {
         let mut flags = vec!["-t".into(), self.timeout_ms.to_string(), "-m".into(), self.memory_mb.to_string()];
@@ -367,6 +378,22 @@ mod tests {
         assert!(manifest.check_builds(&settings.out, &[module("a.so", &[1]), module("b.so", &[9])]).is_ok());
         let refused = manifest.check_builds(&settings.out, &[module("a.so", &[2])]).unwrap_err();
         assert!(refused.message.contains("began with 01, now it is 02"), "{refused}");
+    }
+
+    #[test]
+    fn a_manifest_that_leaves_its_machine_keeps_what_tells_libraries_apart() {
+        let out = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest::new(&Settings::for_test(out.path()));
+        manifest.add_builds(&[at("/home/me/lib/site-packages/pa/_core.so", &[1]), at("/home/me/b.so", &[2])]);
+        let labels = |manifest: &Manifest| -> Vec<String> {
+            manifest.modules.iter().map(|build| build.library().label().to_owned()).collect()
+        };
+        let before = labels(&manifest);
+        assert_eq!(before, ["pa/_core.so", "b.so"]);
+        manifest.leave_machine();
+        assert_eq!(labels(&manifest), before);
+        assert!(!String::from_utf8(manifest.to_text().unwrap()).unwrap().contains("/home/me"));
+        assert_eq!(manifest.modules[0].identity, "01");
     }
 
     #[test]

@@ -103,9 +103,7 @@ fn files(folder: &Path, harness: &str, manifest: Option<Manifest>) -> Result<(Fi
     report.replay = "hitmap replay input --trust".into();
     let mut manifest = manifest.unwrap_or_else(Manifest::bare);
     manifest.harness = report.harness.clone();
-    // Of the campaign's own machine.
-    manifest.id = String::new();
-    manifest.python = String::new();
+    manifest.leave_machine();
     let text = |report: &Report| serde_json::to_vec_pretty(report).map_err(|e| Failure::internal(e.to_string()));
     let code = disk::read(Path::new(file), LARGEST).map_err(Failure::disk("cannot read the harness"))?;
     let expression = format!("str(HERE / {} / {})", python_string(HARNESS), python_string(&base))
