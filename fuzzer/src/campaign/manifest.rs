@@ -384,7 +384,7 @@ mod tests {
     fn a_manifest_that_leaves_its_machine_keeps_what_tells_libraries_apart() {
         let out = tempfile::tempdir().unwrap();
         let mut manifest = Manifest::new(&Settings::for_test(out.path()));
-        manifest.add_builds(&[at("/home/me/lib/site-packages/pa/_core.so", &[1]), at("/home/me/b.so", &[2])]);
+        manifest.add_builds(&[at("/opt/me/lib/site-packages/pa/_core.so", &[1]), at("/opt/me/b.so", &[2])]);
         let labels = |manifest: &Manifest| -> Vec<String> {
             manifest.modules.iter().map(|build| build.library().label().to_owned()).collect()
         };
@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(before, ["pa/_core.so", "b.so"]);
         manifest.leave_machine();
         assert_eq!(labels(&manifest), before);
-        assert!(!String::from_utf8(manifest.to_text().unwrap()).unwrap().contains("/home/me"));
+        assert!(!String::from_utf8(manifest.to_text().unwrap()).unwrap().contains("/opt/me"));
         assert_eq!(manifest.modules[0].identity, "01");
     }
 
