@@ -6,6 +6,14 @@ from campaign import Campaign, Hitmap
 from puzzles.build import Built
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory):
+    """Campaigns of tests are remembered in a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def built(request, tmp_path_factory) -> Built:
     """Compiled puzzles. All that the collected tests name as parameters are built at once, on all cores."""

@@ -320,6 +320,26 @@ def test_a_limit_of_the_system_is_named(shell, harness, out, limit):
     check_refusal(ended, (f"ulimit {limit[:2]}",))
 
 
+@pytest.mark.parametrize("limit", range(20_000, 120_000, 10_000))
+def test_a_limit_of_memory_is_named_wherever_it_is_met(shell, harness, out, limit):
+    ended = shell(f"ulimit -v {limit}; hitmap fuzz {harness(GOOD)} -o {out.folder} --max-execs 1000")
+    if ended.code != 0 and "hitmap: " in ended.err:
+        check_refusal(ended, ("ulimit -v",), (3, 4))
+
+
+def test_a_clock_before_1970_is_told(shell, harness, out, tmp_path):
+    (tmp_path / "clock.c").write_text(
+        "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <time.h>\n"
+        "int clock_gettime(clockid_t id, struct timespec *now) {\n"
+        '  int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");\n'
+        "  int done = real(id, now);\n"
+        "  if (id == CLOCK_REALTIME) now->tv_sec -= 4000000000;\n"
+        "  return done;\n}\n"
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "clock.so", tmp_path / "clock.c", "-ldl"], check=True)
+    check_refusal(shell(f"LD_PRELOAD={tmp_path}/clock.so hitmap fuzz {harness(GOOD)} -o {out.folder}"), ("1970",))
+
+
 def test_names_that_are_not_utf8_are_told(shell, harness, campaign):
     for line in ("fuzz $'fuzz_\\xff.py'", f"fuzz {harness(GOOD)} -o $'\\xff'"):
         check_refusal(shell(f"cp fuzz_it.py $'fuzz_\\xff.py'; hitmap {line} --max-execs 100"), ("not UTF-8",))
@@ -358,6 +378,7 @@ def test_an_interpreter_that_will_not_do(refused, harness, tmp_path):
     [
         (["--no-such-flag"], "--no-such-flag"),
         (["-j", "0"], "--workers"),
+        (["-j", "0"], "for all"),
         (["-j", "many"], "many"),
         (["-t", "0"], "--timeout"),
         (["-t", "soon"], "soon"),
@@ -389,15 +410,110 @@ def test_a_map_that_is_too_small_names_the_module_and_the_size(refused, harness,
     assert any(name in said.err for name in names)
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "{seeds}",
+        "{seeds} {seeds}/seed0",
+        "-i {seeds} -runs=300",
+        "-max_total_time=2",
+        "--max_time 2s",
+        "--max-time 0h0m2s",
+        "-max-time 2",
+        "-V 2",
+        "-timeout=2 -rss_limit_mb=512 -max_len=64 -seed=3",
+        "-t 2s -m 1G --jobs 1",
+        "-m none -E 300",
+    ],
+)
+def test_what_people_type_is_done(hitmap_, harness, seeds, out, flags):
+    words = flags.format(seeds=seeds(b"a")).split()
+    budget = [] if any(word in flags for word in ("runs", "-E")) else ["--max-execs", 1_000]
+    ended = hitmap_("fuzz", harness(GOOD), *words, "-o", out.folder, *budget)
+    assert ended.code == 0, ended.said
+    assert 300 <= out.count("execs_done") <= 1_100
+    assert sorted(path.name for path in out.folder.parent.iterdir() if path.name.startswith("ut")) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "word"),
+    [
+        ("plot out", "afl-plot"),
+        ("status out", "hitmap show"),
+        ("resume out", "-o OUT"),
+        ("cmin -i a -o b", "-i"),
+        ("fuzz_it.py -o out", "hitmap fuzz fuzz_it.py"),
+        ("fuzz fuzz_it.py -artifact_prefix=x/", "-o OUT"),
+        ("fuzz fuzz_it.py -print_final_stats=1", "leave it out"),
+        ("fuzz fuzz_it.py -timeout 5", "MILLISECONDS"),
+        ("fuzz fuzz_it.py -M main", "-j N"),
+        ("fuzz fuzz_it.py -- ./target @@", "Python file"),
+    ],
+)
+def test_the_right_word_is_said(hitmap_, harness, typed, word):
+    harness(GOOD)
+    check_refusal(hitmap_(*typed.split()), (word,))
+
+
+def test_coverage_is_shown_by_that_name_too(hitmap_, campaign):
+    assert hitmap_("coverage", campaign.folder).out == hitmap_("show", campaign.folder).out
+
+
+@pytest.mark.parametrize("folder", ["a.py:b", "a::b", "x:y.py::C"])
+def test_a_harness_in_a_folder_with_colons(hitmap_, harness, tmp_path, out, folder):
+    (tmp_path / folder).mkdir()
+    path = harness(GOOD, f"{folder}/fuzz_it.py")
+    for typed in (path, f"{path}:run"):
+        ended = hitmap_("fuzz", typed, "-o", f"{out.folder}{len(str(typed))}", "--max-execs", 300)
+        assert ended.code == 0, ended.said
+        assert hitmap_("replay", f"{out.folder}{len(str(typed))}").code == 0
+
+
+def test_ctrl_c_while_hitmap_is_being_loaded_is_no_traceback(hitmap_, harness, tmp_path):
+    """The script is interrupted when it opens the package's own files; before, Python itself is at work."""
+    import signal
+
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == os.environ.get('INTERRUPT_AT'):\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    python_path = f"{tmp_path}:{hitmap_.environment['PYTHONPATH']}"
+    for module in ("hitmap._native", "hitmap._fuzz", "hitmap.coverage"):
+        environment = {**hitmap_.environment, "PYTHONPATH": python_path, "INTERRUPT_AT": module}
+        for command in ([HITMAP], [sys.executable, "-m", "hitmap"]):
+            ended = subprocess.run([*command, "fuzz", harness(GOOD)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+            assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", ""), (module, ended.stderr)
+    # In a script, Ctrl-C is the script's.
+    environment = {**hitmap_.environment, "PYTHONPATH": python_path, "INTERRUPT_AT": "hitmap._fuzz"}
+    ended = subprocess.run([sys.executable, "-c", "import hitmap"], env=environment, capture_output=True, text=True)
+    assert "KeyboardInterrupt" in ended.stderr and ended.returncode == -signal.SIGINT
+
+
+def test_messages_fit_the_terminal_and_break_between_words(hitmap_, tmp_path):
+    """`script` gives a terminal of 80 columns."""
+    line = f"stty cols 80 rows 24; {HITMAP} replay {tmp_path}/no-such-file-at-all; {HITMAP} fuzz --help"
+    ended = subprocess.run(
+        ["script", "-qec", line, "/dev/null"], env={**hitmap_.environment, "NO_COLOR": "1"}, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    lines = [line for line in ended.stdout.splitlines() if str(tmp_path) not in line]
+    assert "such-file" in ended.stdout.replace("\n", "") and len(lines) > 20
+    assert max(map(len, lines)) <= 80
+
+
 def test_an_unknown_verb_lists_the_known_ones(hitmap_):
     check_refusal(hitmap_("fuz"), ("fuzz",))
 
 
-@pytest.mark.parametrize("verb", [[], ["fuzz"], ["replay"]])
-def test_help_has_an_example_and_exits_0(hitmap_, verb):
+@pytest.mark.parametrize("verb", [[], ["fuzz"], ["replay"], ["export"], ["bench"], ["merge"], ["diff"], ["show"]])
+def test_help_has_an_example_fits_80_columns_and_exits_0(hitmap_, verb):
     ended = hitmap_(*verb, "--help")
     assert ended.code == 0
-    assert "hitmap fuzz" in ended.out or "hitmap replay" in ended.out
+    assert "hitmap fuzz" in ended.out or f"hitmap {verb[0]}" in ended.out
+    assert max(map(len, ended.out.splitlines())) <= 80
 
 
 # Replay.

@@ -148,7 +148,9 @@ def test_values_travel_or_it_is_told(program, threads):
             assert hitmap.isolated(one, n).coverage == first[n % 4]
             if n % 5 == 0:
                 assert hitmap.isolated(lambda: (steps.step(3), steps.killed())).outcome == "signal"
-        for wrong in (0, -1):
+        for forever in (None, float("inf"), 1e12):
+            assert hitmap.isolated(len, b"abc", timeout=forever).value == 3
+        for wrong in (0, -1, float("nan"), float("-inf")):
             try:
                 hitmap.isolated(gives, timeout=wrong)
             except ValueError as error:

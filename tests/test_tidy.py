@@ -39,6 +39,25 @@ def is_path(quoted: str) -> bool:
     return "/" in quoted.rstrip("/") and (ROOT / top).exists() or quoted.endswith((".md", "Makefile"))
 
 
+# What opens, reads or makes a file. `/proc` is written by the kernel; what a user names as output is opened as it is.
+OPENS = re.compile(r"\bfs::(read|read_to_string|write|copy)\(|File::(open|create|create_new|options)\(|OpenOptions::new")
+OPENS_ANYTHING = re.compile(r"/proc/|/dev/null|cannot write\", path")
+ROOMS = ("observers/src/disk.rs", "observers/src/snapshot/file.rs", "observers/src/snapshot/log.rs", "fuzzer/src/disk.rs")
+
+
+@pytest.mark.parametrize("crate", ["observers", "fuzzer", "harness-python"])
+def test_files_are_opened_in_one_place(crate):
+    elsewhere = []
+    for path in sources(".rs"):
+        name = str(path.relative_to(ROOT))
+        if name.startswith(f"{crate}/src/") and name not in ROOMS:
+            code, *_ = path.read_text().partition("#[cfg(test)]")
+            lines = enumerate(code.splitlines(), 1)
+            opened = [at for at, line in lines if OPENS.search(line) and not OPENS_ANYTHING.search(line)]
+            elsewhere += [f"{name}:{line}" for line in opened]
+    assert elsewhere == [], "use hitmap_observers::disk or hitmap_fuzzer::disk"
+
+
 @pytest.mark.parametrize("source", sorted(puzzle.FOLDER.glob("*.cpp")), ids=lambda path: path.stem)
 def test_puzzle_states_its_expectation(source):
     stated = puzzle.read(source)

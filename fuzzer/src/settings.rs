@@ -1,6 +1,6 @@
 //! What a campaign is asked to do: checked, complete, and the same for every engine of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -126,16 +126,20 @@ impl Settings {
 }
 
 /// The file and the name of `FILE.py`, `FILE.py:NAME`, or a test as pytest names it, `FILE.py::Class::test`; there a
-/// dot stands before the method.
+/// dot stands before the method. A colon in the name of a file or a folder is none that separates: what is
+/// there as a file is the file.
 pub fn split_harness(typed: &str) -> (&str, Option<String>) {
-    if let Some((file, name)) = typed.split_once(".py:") {
-        let name = name.trim_start_matches(':').replace("::", ".");
-        return (&typed[..file.len() + 3], Some(name));
+    let is_file = |path: &str| Path::new(path).is_file();
+    if is_file(typed) {
+        return (typed, None);
     }
-    match typed.rsplit_once(':') {
-        Some((file, name)) if !name.contains('/') => (file, Some(name.to_owned())),
-        _ => (typed, None),
-    }
+    let name = |text: &str| Some(text.trim_start_matches(':').replace("::", "."));
+    let colons = || typed.match_indices(':').rev().map(|(at, _)| (&typed[..at], &typed[at + 1..]));
+    // Where no file is there, the message names the one that was meant.
+    let meant = || colons().rfind(|(file, name)| file.ends_with(".py") && !name.contains('/'));
+    let any = || typed.rsplit_once(':').filter(|(_, name)| !name.contains('/'));
+    let found = colons().find(|(file, _)| is_file(file)).or_else(meant).or_else(any);
+    found.map_or((typed, None), |(file, text)| (file, name(text)))
 }
 
 #[cfg(test)]
@@ -178,6 +182,32 @@ mod tests {
         assert_eq!(settings.command(), "hitmap fuzz /h.py -o 'out dir' -j 8 -t 250");
         settings.auto_tokens = false;
         assert!(settings.command().ends_with(" -t 250 --no-auto-tokens"));
+    }
+
+    #[test]
+    fn a_harness_is_split_where_its_file_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = folder.path().join("a.py:b/c::d");
+        std::fs::create_dir_all(&odd).unwrap();
+        for file in ["h.py", "plain", "x.py:y.py"] {
+            std::fs::write(odd.join(file), "").unwrap();
+            let file = odd.join(file).to_str().unwrap().to_owned();
+            for (rest, name) in
+                [("", None), (":run", Some("run")), ("::Class::test", Some("Class.test")), (":A.f", Some("A.f"))]
+            {
+                let typed = format!("{file}{rest}");
+                assert_eq!(split_harness(&typed), (file.as_str(), name.map(str::to_owned)), "{typed}");
+            }
+        }
+        for (typed, file, name) in [
+            ("no.py:f", "no.py", Some("f")),
+            ("no.py::A::f", "no.py", Some("A.f")),
+            ("a.py:b/no.py", "a.py:b/no.py", None),
+            ("a.py:b/no.py:f", "a.py:b/no.py", Some("f")),
+            ("no", "no", None),
+        ] {
+            assert_eq!(split_harness(typed), (file, name.map(str::to_owned)), "{typed}");
+        }
     }
 
     #[test]

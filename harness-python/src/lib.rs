@@ -11,12 +11,14 @@
 //! | [`snapshot`] | owned maps: files, merging, comparing |
 //! | [`isolated`] | one run in a forked child, with a map of its own |
 //! | [`history`] | what a series of runs has covered, and what each adds |
+//! | [`disk`] | reading files that somebody else may have made |
 //! | [`mutate`] | hitmap's own mutators, for those of a harness |
 //! | [`worker`] | the fork server and its child, the part of a campaign that runs the target |
 //! | [`cli`] | the command line |
 
 mod cli;
 mod coverage;
+mod disk;
 mod history;
 mod isolated;
 mod mutate;
@@ -35,6 +37,8 @@ mod _native {
     use crate::cli::cli;
     #[pymodule_export]
     use crate::coverage::{Module, copy, hits, merge, modules, place, pop, push, reset, restore, total};
+    #[pymodule_export]
+    use crate::disk::read_file;
     #[pymodule_export]
     use crate::history::History;
     #[pymodule_export]

@@ -11,6 +11,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 import engine as played  # noqa: E402
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory):
+    """Campaigns of tests are remembered in a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def harness(tmp_path):
     """Writes a harness file; the text is the body of the function, or a whole file when it defines one itself."""

@@ -96,6 +96,25 @@ def test_a_function_that_cannot_work_is_refused(harness, definition, says):
     refused(harness(f"import hitmap\n@hitmap.harness\n{definition}\n"), LoadFailure.OTHER, "run", says)
 
 
+@pytest.mark.parametrize(
+    ("definition", "says"),
+    [
+        ("class Run:\n    async def __call__(self, data): pass\nrun = hitmap.harness(Run())", "Run is an async"),
+        ("class Run:\n    def __call__(self, data): yield\nrun = hitmap.harness(Run())", "Run is a generator"),
+        ("async def to(data, other): pass\nrun = hitmap.harness(functools.partial(to, other=1))", "is an async"),
+        ("async def to(data): pass\nrun = hitmap.harness(decode=to)(lambda data: None)", "decode= of <lambda> is an async"),
+        ("async def to(data, n, seed): pass\nrun = hitmap.harness(mutator=to)(lambda data: None)", "mutator= of"),
+    ],
+)
+def test_whatever_runs_nothing_when_it_is_called_is_refused(harness, definition, says):
+    refused(harness(f"import functools, hitmap\n{definition}\n# @hitmap\n"), LoadFailure.OTHER, says)
+
+
+def test_an_async_function_inside_a_plain_one_is_accepted(harness):
+    wrap = "def plain(f):\n    @functools.wraps(f)\n    def run(data): asyncio.run(f(data))\n    return run\n"
+    accepted(harness(f"import asyncio, functools, hitmap\n{wrap}@hitmap.harness\n@plain\nasync def run(data): pass\n"))
+
+
 def test_the_part_for_scripts_does_not_run(harness):
     text = TWO.replace("two", "_two").replace("@hitmap.harness\n    def _two", "def two")
     accepted(harness(text + "\n    if __name__ == '__main__':\n        raise SystemExit\n"))
@@ -163,6 +182,16 @@ def test_a_report_that_is_no_utf8_is_told(harness):
 def test_arguments_are_split(argument, file, name):
     found, found_name = split(argument)
     assert (os.fspath(found), found_name) == (file, name)
+
+
+@pytest.mark.parametrize("folder", ["plain", "a.py:b", "a::b", "a.py::C::test", "x:y"])
+@pytest.mark.parametrize("file", ["h.py", "h.py:x.py", "h"])
+@pytest.mark.parametrize(("rest", "name"), [("", None), (":run", "run"), ("::Class::test", "Class.test"), (":A.f", "A.f")])
+def test_arguments_are_split_where_the_file_ends(tmp_path, folder, file, rest, name):
+    path = tmp_path / folder / file
+    path.parent.mkdir()
+    path.write_text("")
+    assert split(f"{path}{rest}") == (path, name)
 
 
 def test_a_build_that_is_not_there_says_how_to_get_it(harness):

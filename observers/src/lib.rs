@@ -4,10 +4,11 @@
 //! one for an executor that has read it already), [`feedback`] compares what was touched with
 //! [`history`], and what a campaign reached is saved as a [`snapshot`] inside a checked [`frame`]. The
 //! [`places`] of its edges in the source are read from the libraries' files, and [`relocate`] carries
-//! hits from one build to another by them.
+//! hits from one build to another by them. Files are opened by [`disk`].
 
 #![deny(missing_docs)]
 
+pub mod disk;
 pub mod feedback;
 pub mod frame;
 pub mod history;

@@ -4,7 +4,7 @@
 //! then a record of what it covers is appended to `features.hitmap`. Killed in between, the input is
 //! there without a record; the next session runs it again and records it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use hitmap_observers::observer::Hit;
 use hitmap_observers::snapshot::{FeatureLog, FeatureRecord, Hits, ModuleHits, ModuleId};
 use hitmap_wire::modules::Module;
 
-use super::{making, names};
+use super::names;
+use crate::disk;
 use crate::error::Failure;
 
 /// AFL++'s folders, and ours beside them.
@@ -30,6 +31,8 @@ pub struct Folder {
 pub struct Left {
     /// The entries, in their order.
     pub entries: Vec<Entry>,
+    /// The highest number of an entry, those that were left out too.
+    pub last: Option<usize>,
     /// The modules that their records speak of.
     pub modules: Vec<ModuleId>,
     /// What was found damaged, for the user to know.
@@ -64,24 +67,40 @@ impl Folder {
         });
         super::sweep_temporaries(&path);
         let (log, repair) = log.map_err(|e| Failure::usage(e.to_string()))?;
-        let mut entries = Vec::new();
+        let (mut entries, mut notes, mut last, mut changed) = (Vec::new(), Vec::new(), None, 0);
         for name in queue_names(&path).map_err(Failure::file("cannot read", &path.join("queue")))? {
-            let file = path.join("queue").join(&name);
-            let input = std::fs::read(&file).map_err(Failure::file("cannot read", &file))?;
-            let record = records.remove(&name).filter(|r| r.len as usize == input.len());
+            last = last.max(names::number(&name));
+            let input = match disk::read(&path.join("queue").join(&name), disk::LONGEST_INPUT) {
+                Ok(input) => input,
+                Err(error) => {
+                    let remedy = disk::remedy(&error).unwrap_or("move it away");
+                    notes.push(format!("this entry of the queue is left out: {error}; {remedy}"));
+                    records.remove(&name);
+                    continue;
+                }
+            };
+            let record = records.remove(&name);
+            let is_known = record.is_some();
+            let record = record.filter(|record| is_of(record, &input));
+            changed += usize::from(is_known && record.is_none());
             entries.push(Entry { name, input, record });
         }
-        let mut notes = Vec::new();
-        let unrecorded = entries.iter().filter(|e| e.record.is_none()).count();
-        if repair.dropped > 0 || unrecorded > 0 {
-            notes.push(format!(
-                "{}: {} damaged bytes at its end were cut off; {unrecorded} entries of the queue are run again",
-                path.join("features.hitmap").display(),
-                repair.dropped
-            ));
+        if repair.dropped > 0 {
+            let log = path.join("features.hitmap");
+            notes.push(format!("{}: {} damaged bytes at its end were cut off", log.display(), repair.dropped));
+        }
+        let unrecorded = entries.iter().filter(|e| e.record.is_none()).count() - changed;
+        for (count, what) in [
+            (unrecorded, "without a record of what they cover: they are run again"),
+            (changed, "changed since they were kept: they are run again"),
+            (records.len(), "gone since they were kept: what they alone covered may be found anew"),
+        ] {
+            if count > 0 {
+                notes.push(format!("{}: entries of the queue {what}: {count}", path.display()));
+            }
         }
         let modules = log.modules().to_vec();
-        Ok((Folder { path, log }, Left { entries, modules, notes }))
+        Ok((Folder { path, log }, Left { entries, last, modules, notes }))
     }
 
     /// Where it is.
@@ -103,8 +122,8 @@ impl Folder {
     /// What the file system reports.
     pub fn mark_variable(&self, name: &str) -> io::Result<()> {
         let folder = self.path.join("queue/.state/variable_behavior");
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join(name), b"")
+        std::fs::create_dir_all(&folder).map_err(disk::at(&folder))?;
+        disk::make(&folder.join(name), b"")
     }
 
     /// Records what an entry covers. `record.hits` is filled in from `hits`.
@@ -113,10 +132,10 @@ impl Folder {
     /// What the file system reports.
     pub fn record(&mut self, mut record: FeatureRecord, hits: &[Hit], modules: &[Module]) -> io::Result<()> {
         for (module, hits) in split(hits, modules) {
-            let module = self.log.module(&module_id(module)).map_err(io::Error::other)?;
+            let module = self.log.module(&module_id(module)).map_err(disk::of)?;
             record.hits.push(ModuleHits { module, hits });
         }
-        self.log.append(&record).map_err(io::Error::other)
+        self.log.append(&record).map_err(disk::of)
     }
 
     /// Keeps the input of a finding where AFL++ keeps it.
@@ -124,21 +143,16 @@ impl Folder {
     /// # Errors
     /// What the file system reports.
     pub fn keep_finding(&self, folder: &str, name: &str, input: &[u8]) -> io::Result<()> {
-        let readme = self.path.join(folder).join("README.txt");
-        if !readme.exists() {
-            std::fs::write(
-                readme,
-                "One input for each bug that this worker found first, named as AFL++ names them.\n\
-                 Reports, stacks and the command that replays each are in ../../findings/.\n",
-            )?;
-        }
+        disk::make(
+            &self.path.join(folder).join("README.txt"),
+            b"One input for each bug that this worker found first, named as AFL++ names them.\n\
+              Reports, stacks and the command that replays each are in ../../findings/.\n",
+        )?;
         self.place(folder, name, input)
     }
 
     fn place(&self, folder: &str, name: &str, input: &[u8]) -> io::Result<()> {
-        let making = self.path.join(making("input"));
-        std::fs::write(&making, input)?;
-        std::fs::rename(making, self.path.join(folder).join(name))
+        disk::place(&self.path, &self.path.join(folder).join(name), input)
     }
 
     /// How many findings `crashes` or `hangs` holds.
@@ -152,11 +166,15 @@ impl Folder {
     /// # Errors
     /// What the file system reports.
     pub fn sync(&self) -> io::Result<()> {
-        self.log.sync().map_err(io::Error::other)
+        self.log.sync().map_err(disk::of)
     }
 }
 
-fn queue_names(path: &Path) -> io::Result<Vec<String>> {
+/// The names of an engine's entries, in their order.
+///
+/// # Errors
+/// What the file system reports.
+pub fn queue_names(path: &Path) -> io::Result<Vec<String>> {
     let mut all: Vec<(usize, String)> = Vec::new();
     for entry in std::fs::read_dir(path.join("queue"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -166,6 +184,20 @@ fn queue_names(path: &Path) -> io::Result<Vec<String>> {
     }
     all.sort();
     Ok(all.into_iter().map(|(_, name)| name).collect())
+}
+
+/// The key in a record under which the hash of the entry's bytes stands.
+const HASH: &str = "xxh3";
+
+/// What a record of this input says besides what it covers.
+pub fn marks(input: &[u8]) -> BTreeSet<(String, String)> {
+    BTreeSet::from([(HASH.into(), format!("{:016x}", xxhash_rust::xxh3::xxh3_64(input)))])
+}
+
+/// Whether a record is of these bytes. Records of earlier versions have no hash.
+fn is_of(record: &FeatureRecord, input: &[u8]) -> bool {
+    let mut hashes = record.extra.iter().filter(|(key, _)| key == HASH);
+    record.len as usize == input.len() && hashes.all(|mark| marks(input).contains(mark))
 }
 
 /// What names a module in saved files.
@@ -249,14 +281,46 @@ mod tests {
             folder.record(record, &hits, &modules).unwrap();
             folder.keep_input("id:000001,y", b"no record").unwrap();
         }
-        let (_folder, Left { entries, modules: ids, notes }) = Folder::open(out.path(), "w0").unwrap();
+        let (_folder, Left { entries, modules: ids, notes, .. }) = Folder::open(out.path(), "w0").unwrap();
         assert_eq!(entries.len(), 2);
-        assert!(notes[0].contains("1 entries of the queue are run again"), "{notes:?}");
+        assert!(notes[0].contains("without a record of what they cover: they are run again: 1"), "{notes:?}");
         let moved = [module("b", 4096), module("a", 8192)];
         let record = entries[0].record.as_ref().unwrap();
         assert_eq!(join(record, &ids, &moved), (vec![(8196, 1), (4096, 128)], false));
         assert_eq!(join(record, &ids, &moved[..1]), (vec![(4096, 128)], true));
         assert_eq!(entries[1].record, None);
+    }
+
+    #[test]
+    fn an_entry_that_is_not_what_was_kept_is_run_again_or_left_out() {
+        let out = tempfile::tempdir().unwrap();
+        let modules = [module("a", 4096)];
+        {
+            let (mut folder, _) = Folder::open(out.path(), "w0").unwrap();
+            for (number, input) in ["same", "grew", "turn", "gone", "huge", "pipe"].iter().enumerate() {
+                let name = format!("id:{number:06}");
+                folder.keep_input(&name, input.as_bytes()).unwrap();
+                let extra = if number == 0 { BTreeSet::new() } else { marks(input.as_bytes()) };
+                let record = FeatureRecord { name, len: 4, extra, ..FeatureRecord::default() };
+                folder.record(record, &[(4100, 1)], &modules).unwrap();
+            }
+        }
+        let file = |number: usize| out.path().join(format!("w0/queue/id:{number:06}"));
+        std::fs::write(file(1), "grew much").unwrap();
+        std::fs::write(file(2), "nrut").unwrap();
+        std::fs::write(file(3), "").unwrap();
+        std::fs::File::options().write(true).open(file(4)).unwrap().set_len(1 << 40).unwrap();
+        std::fs::remove_file(file(5)).unwrap();
+        std::fs::create_dir(file(5)).unwrap();
+        let (_folder, left) = Folder::open(out.path(), "w0").unwrap();
+        let recorded: Vec<bool> = left.entries.iter().map(|entry| entry.record.is_some()).collect();
+        assert_eq!((recorded, left.last), (vec![true, false, false, false], Some(5)));
+        let notes = left.notes.join("\n");
+        for says in
+            ["id:000004: it has 1099511627776 bytes", "id:000005: it is not a file but a folder", "run again: 3"]
+        {
+            assert!(notes.contains(says), "{notes}");
+        }
     }
 
     #[test]

@@ -17,11 +17,12 @@ use hitmap_observers::snapshot::{FeatureRecord, Meta, ModuleMap, Snapshot};
 use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
 
-use super::folder::{Folder, module_id, split};
+use super::folder::{Folder, marks, module_id, split};
 use super::health::{Health, State};
 use super::names::{self, Origin};
 use super::stats::Stats;
 use super::{left_overs, unix_time};
+use crate::disk;
 use crate::engine::stage::{Acts, Found, Kept};
 use crate::finding::kept::{Index, all};
 use crate::finding::report::{Described, Report, SIGNATURE_VERSION, describe};
@@ -58,6 +59,8 @@ pub struct Keeper {
     pub stats: Stats,
     /// Where the next kept input comes from; back to [`Origin::Mutant`] when it was taken.
     pub origin: Origin,
+    /// The campaign's manifest, which each finding takes along.
+    pub setup: Vec<u8>,
     /// Under what name a queue file without a record is being run again.
     pub readopted: Option<String>,
     entries: HashMap<CorpusId, Known>,
@@ -106,6 +109,7 @@ impl Keeper {
             stats,
             folder,
             origin: Origin::Mutant(None),
+            setup: Vec::new(),
             readopted: None,
             entries: HashMap::new(),
             next_number: 0,
@@ -158,9 +162,9 @@ impl Keeper {
     ///
     /// # Errors
     /// What the file system reports.
-    pub fn record_readopted(&mut self, len: usize) -> Result<(), Error> {
+    pub fn record_readopted(&mut self, input: &[u8]) -> Result<(), Error> {
         let Some(name) = self.readopted.take() else { return Ok(()) };
-        let record = FeatureRecord { name, len: len as u32, ..FeatureRecord::default() };
+        let record = FeatureRecord { name, len: input.len() as u32, extra: marks(input), ..FeatureRecord::default() };
         self.folder.record(record, &[], &[]).map_err(|e| self.lost(&e))
     }
 
@@ -249,7 +253,7 @@ impl Keeper {
         written.map_err(|e| self.lost(&e))?;
         let path = self.folder.path().join("coverage.hitmap");
         self.snapshot(&self.covered(history, modules), modules)
-            .and_then(|s| s.save(path).map_err(|e| Error::unknown(e.to_string())))?;
+            .and_then(|snapshot| snapshot.save(path).map_err(|error| self.lost(&disk::of(error))))?;
         self.folder.sync().map_err(|e| self.lost(&e))
     }
 
@@ -291,10 +295,13 @@ impl Keeper {
     /// The campaign folder cannot be written any more.
     fn lost(&self, why: &std::io::Error) -> Error {
         let out = self.settings.out.display();
-        Error::unknown(format!(
-            "cannot write to {out}: {why}; what is there is whole, so mend that (free some space?) and go on with the \
-             same command"
-        ))
+        let message = if self.settings.out.exists() {
+            let remedy = disk::remedy(why).unwrap_or("mend that");
+            format!("cannot write to {out}: {why}; {remedy}, then go on with the same command: what is there is whole")
+        } else {
+            format!("{out}: this folder was moved or deleted while the campaign ran; start again with the same command")
+        };
+        Error::os_error(why.kind().into(), message)
     }
 
     /// Keeps one finding, unless it is there already.
@@ -320,6 +327,7 @@ impl Keeper {
             Some(coverage),
             &self.settings.hitmap,
             &self.settings.replay_flags(),
+            &self.setup,
         )
         .map_err(|e| self.lost(&e))?;
         if !new {
@@ -365,7 +373,7 @@ impl Keeper {
     pub fn complete_copies(&mut self) -> Result<(), Error> {
         let copied: HashSet<u64> = copies(&self.settings.out).iter().map(|input| xxh3_64(input)).collect();
         for finding in self.known_findings()? {
-            let Ok(input) = std::fs::read(&finding.input) else { continue };
+            let Ok(input) = disk::read(Path::new(&finding.input), disk::LONGEST_INPUT) else { continue };
             if !copied.contains(&xxh3_64(&input)) {
                 let is_hang = finding.kind == Outcome::Timeout.word();
                 let name = |id, millis| names::finding(id, finding.signal, None, millis, finding.found_execs);
@@ -441,7 +449,7 @@ fn copies(out: &Path) -> Vec<Vec<u8>> {
     let inside = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let folders = inside(out.into()).flat_map(|engine| ["crashes", "hangs"].map(|name| engine.join(name)));
     let is_copy = |path: &PathBuf| path.file_name().is_some_and(|n| names::number(&n.to_string_lossy()).is_some());
-    folders.flat_map(inside).filter(is_copy).filter_map(|path| std::fs::read(path).ok()).collect()
+    folders.flat_map(inside).filter(is_copy).filter_map(|path| disk::read(&path, disk::LONGEST_INPUT).ok()).collect()
 }
 
 /// Whether what the fresh child showed stands for what was seen first: where it was is left to chance, or the
@@ -483,6 +491,7 @@ impl Acts for Keeper {
             found_ms: millis,
             run_nanos: new.nanos,
             len: new.input.len() as u32,
+            extra: marks(new.input),
             ..FeatureRecord::default()
         };
         self.folder.record(record, new.hits, new.modules).map_err(|e| self.lost(&e))?;
@@ -560,7 +569,7 @@ impl Acts for Keeper {
     fn missed(&mut self, miss: &Miss) {
         let path = self.folder.path().join(MISSES);
         let text = format!("{}\n\n{}\n\n", miss.headline, miss.details.trim_end());
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        let log = disk::append(&path);
         let more = match log.and_then(|mut log| log.write_all(text.as_bytes())) {
             Ok(()) => format!("; {} has more", path.display()),
             Err(_) => String::new(),

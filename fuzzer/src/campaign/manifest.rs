@@ -9,12 +9,18 @@ use hitmap_observers::snapshot::ModuleId;
 use hitmap_wire::identity::Identity;
 use hitmap_wire::modules::Module;
 
-use super::{replace_file, unix_time};
+use super::unix_time;
+use crate::disk;
 use crate::error::Failure;
 use crate::settings::Settings;
+use crate::trust::{self, Claim};
+use crate::worker::limits::Limits;
 use crate::worker::server::Sanitizer;
 
-const FILE: &str = "campaign.json";
+/// The file in a campaign's folder.
+pub const FILE: &str = "campaign.json";
+/// The same in the folder of a finding, which may be copied to where no campaign is.
+pub const SETUP: &str = "setup.json";
 const FORMAT: u32 = 1;
 
 /// What a campaign is.
@@ -26,6 +32,9 @@ pub struct Manifest {
     pub hitmap: String,
     /// The harness, as `FILE.py` or `FILE.py:NAME`.
     pub harness: String,
+    /// Tells the campaign from others, wherever it is copied to; see [`crate::trust`].
+    #[serde(default)]
+    pub id: String,
     /// Seconds since 1970.
     pub created: u64,
     /// The generator's seed.
@@ -86,6 +95,7 @@ impl Manifest {
             format: FORMAT,
             hitmap: env!("CARGO_PKG_VERSION").into(),
             harness: settings.harness.clone(),
+            id: trust::fresh_id(),
             created: unix_time(),
             seed: settings.seed,
             python: settings.python.clone(),
@@ -98,21 +108,56 @@ impl Manifest {
         }
     }
 
+    /// The manifest of an input that no campaign is known of.
+    pub fn bare() -> Manifest {
+        let limits = Limits::default();
+        Manifest {
+            format: FORMAT,
+            hitmap: env!("CARGO_PKG_VERSION").into(),
+            harness: String::new(),
+            id: String::new(),
+            created: unix_time(),
+            seed: 0,
+            python: String::new(),
+            timeout_ms: limits.timeout.as_millis() as u64,
+            memory_mb: limits.memory_mb,
+            map_edges: hitmap_wire::region::DEFAULT_EDGES,
+            sanitizer: None,
+            modules: Vec::new(),
+            here: BTreeSet::new(),
+        }
+    }
+
     /// Reads the manifest of the campaign in `out`; `None` when there is no campaign yet.
     ///
     /// # Errors
     /// When `out` holds something else, or a manifest that cannot be used.
     pub fn open(out: &Path) -> Result<Option<Manifest>, Failure> {
         let path = out.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Self::absent(out).map(|()| None),
+        match disk::read(&path, disk::LONGEST_TEXT) {
+            Ok(text) => Self::of_text(&path, &text).map(Some),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Self::absent(out).map(|()| None),
             Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
-                return Err(Failure::usage(format!("{}: not a folder; name another with -o", out.display())));
+                Err(Failure::usage(format!("{}: not a folder; name another with -o", out.display())))
             }
-            Err(e) => return Err(Failure::file("cannot read", &path)(e)),
-        };
-        let manifest: Manifest = serde_json::from_str(&text).map_err(|e| {
+            Err(e) => Err(Failure::disk("cannot read")(e)),
+        }
+    }
+
+    /// Reads a manifest file, of a campaign or of a finding; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn read(path: &Path) -> Result<Option<Manifest>, Failure> {
+        match disk::read(path, disk::LONGEST_TEXT) {
+            Ok(text) => Self::of_text(path, &text).map(Some),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Failure::disk("cannot read")(e)),
+        }
+    }
+
+    fn of_text(path: &Path, text: &[u8]) -> Result<Manifest, Failure> {
+        let manifest: Manifest = serde_json::from_slice(text).map_err(|e| {
             Failure::usage(format!("{}: not a hitmap campaign ({e}); name another folder with -o", path.display()))
         })?;
         if manifest.format != FORMAT {
@@ -123,7 +168,33 @@ impl Manifest {
                 manifest.format
             )));
         }
-        Ok(Some(manifest))
+        Ok(manifest)
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn to_text(&self) -> Result<Vec<u8>, Failure> {
+        serde_json::to_vec_pretty(self).map_err(|e| Failure::internal(e.to_string()))
+    }
+
+    /// Takes out what only the campaign's own machine knows. What tells its libraries from others stays.
+    pub fn leave_machine(&mut self) {
+        self.id = String::new();
+        self.python = String::new();
+        for build in &mut self.modules {
+            let library = build.library();
+            build.below = if library.label() == library.name { String::new() } else { library.label().to_owned() };
+            build.path = String::new();
+        }
+    }
+
+    /// What `hitmap replay` takes to run an input as the campaign does, wherever the input lies.
+    pub fn replay_flags(&self) -> Vec<String> {
+        let mut flags = vec!["-t".into(), self.timeout_ms.to_string(), "-m".into(), self.memory_mb.to_string()];
+        flags.extend(self.sanitizer.map(|sanitizer| format!("--{}", sanitizer.name())));
+        flags
     }
 
     fn absent(out: &Path) -> Result<(), Failure> {
@@ -133,7 +204,7 @@ impl Manifest {
             Ok(mut entries) => match entries.next() {
                 None => Ok(()),
                 Some(_) => Err(Failure::usage(format!(
-                    "{}: neither empty nor a hitmap campaign; name another folder with -o",
+                    "{}: neither empty nor a hitmap campaign, which has a {FILE}; name another folder with -o",
                     out.display()
                 ))),
             },
@@ -221,10 +292,19 @@ impl Manifest {
 
     /// Takes over the limits of this session, so that its findings are replayed under them.
     pub fn take_limits(&mut self, settings: &Settings) {
+        // Campaigns of earlier versions have none.
+        if self.id.is_empty() {
+            self.id = trust::fresh_id();
+        }
         self.python = settings.python.clone();
         self.timeout_ms = settings.timeout_ms;
         self.memory_mb = settings.memory_mb;
         self.map_edges = self.map_edges.max(settings.map_edges);
+    }
+
+    /// What the campaign would have run.
+    pub fn claim(&self) -> Claim {
+        Claim { id: self.id.clone(), harness: self.harness.clone(), python: self.python.clone() }
     }
 
     /// Adds libraries that are new; says whether any was.
@@ -243,9 +323,9 @@ impl Manifest {
     pub fn save(&self, out: &Path) -> Result<(), Failure> {
         let refuse = |e| Failure::usage(format!("cannot write to {}: {e}; name another folder with -o", out.display()));
         std::fs::create_dir_all(out).map_err(refuse)?;
-        let text = serde_json::to_vec_pretty(self).map_err(|e| Failure::internal(e.to_string()))?;
+        let text = self.to_text()?;
         let refuse = |e| Failure::usage(format!("cannot write to {}: {e}; name another folder with -o", out.display()));
-        replace_file(&out.join(FILE), &text).map_err(refuse)
+        disk::replace(&out.join(FILE), &text).map_err(refuse)
     }
 }
 
@@ -298,6 +378,22 @@ mod tests {
         assert!(manifest.check_builds(&settings.out, &[module("a.so", &[1]), module("b.so", &[9])]).is_ok());
         let refused = manifest.check_builds(&settings.out, &[module("a.so", &[2])]).unwrap_err();
         assert!(refused.message.contains("began with 01, now it is 02"), "{refused}");
+    }
+
+    #[test]
+    fn a_manifest_that_leaves_its_machine_keeps_what_tells_libraries_apart() {
+        let out = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest::new(&Settings::for_test(out.path()));
+        manifest.add_builds(&[at("/opt/me/lib/site-packages/pa/_core.so", &[1]), at("/opt/me/b.so", &[2])]);
+        let labels = |manifest: &Manifest| -> Vec<String> {
+            manifest.modules.iter().map(|build| build.library().label().to_owned()).collect()
+        };
+        let before = labels(&manifest);
+        assert_eq!(before, ["pa/_core.so", "b.so"]);
+        manifest.leave_machine();
+        assert_eq!(labels(&manifest), before);
+        assert!(!String::from_utf8(manifest.to_text().unwrap()).unwrap().contains("/opt/me"));
+        assert_eq!(manifest.modules[0].identity, "01");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! in AFL++'s layout, [`names`] spells its file names, [`stats`] its statistics, [`health`] what
 //! makes it worse than it could be, [`keeper`] acts on the engine's decisions and [`peers`] reads what other engines kept.
 
+pub mod archive;
 pub mod folder;
 pub mod health;
 pub mod keeper;
@@ -12,26 +13,8 @@ pub mod names;
 pub mod peers;
 pub mod stats;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-
-/// Writes a file so that its name shows the old content or the new one, never a part: a temporary
-/// file beside it, synced, renamed.
-///
-/// # Errors
-/// What the file system reports.
-pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let making = path.with_file_name(making(&path.file_name().unwrap_or_default().to_string_lossy()));
-    let mut file = std::fs::File::create(&making)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&making, path)
-}
-
-/// The name under which this process writes what will be called `name`.
-pub fn making(name: &str) -> String {
-    format!(".making-{}-{name}", std::process::id())
-}
 
 /// Removes what killed processes were just writing into `folder`. What a living one writes stays.
 pub fn sweep_temporaries(folder: &Path) {
@@ -57,6 +40,21 @@ fn is_left_over(name: &str) -> bool {
     writer.is_some_and(|pid| pid > 0 && is_dead(pid))
 }
 
+/// Executions and entries of the engines of earlier sessions that one with `workers` engines does not start.
+pub fn idle(out: &Path, workers: usize) -> (u64, usize) {
+    let names = std::fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let is_idle = |name: &str| name.strip_prefix('w').and_then(|n| n.parse().ok()).is_some_and(|n: usize| n >= workers);
+    let names = names.filter_map(|name| name.into_string().ok()).filter(|name| is_idle(name));
+    let (mut execs, mut corpus) = (0, 0);
+    for folder in names.map(|name| out.join(name)) {
+        let queue = folder::queue_names(&folder).unwrap_or_default();
+        let queue: Vec<&str> = queue.iter().map(String::as_str).collect();
+        execs += stats::Stats::open(&folder, &queue).0.execs;
+        corpus += queue.len();
+    }
+    (execs, corpus)
+}
+
 /// Seconds since 1970.
 pub fn unix_time() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
@@ -72,12 +70,13 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let dead = child.id();
         child.wait().unwrap();
-        for name in [".git", &making("x"), &format!(".making-{dead}-x"), &format!(".hitmap-{dead}-1.tmp")] {
+        let ours = crate::disk::making_prefix() + "x";
+        for name in [".git", &ours, &format!(".making-{dead}-x"), &format!(".hitmap-{dead}-1.tmp")] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
         sweep_temporaries(folder.path());
         let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, [".git", &making("x")]);
+        assert_eq!(left, [".git", &ours]);
     }
 }

@@ -11,6 +11,7 @@ use hitmap_wire::modules::Module;
 
 use super::folder::join;
 use super::names;
+use crate::disk;
 
 /// Entries that are taken over at the most in one go, so that an engine goes on fuzzing meanwhile.
 const AT_ONCE: usize = 64;
@@ -59,7 +60,7 @@ impl Peers {
                 let (hits, foreign) = join(&record, reader.modules(), modules);
                 let is_news = foreign || hits.iter().any(|(edge, class)| history.is_novel(*edge, *class));
                 let file = self.out.join(peer).join("queue").join(&record.name);
-                if let (true, Ok(input)) = (is_news, std::fs::read(file)) {
+                if let (true, Ok(input)) = (is_news, disk::read(&file, disk::LONGEST_INPUT)) {
                     let entry = names::number(&record.name).unwrap_or(0);
                     offers.push(Offer { peer: peer.clone(), entry, input });
                 }

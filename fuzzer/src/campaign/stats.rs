@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use super::{replace_file, unix_time};
+use super::unix_time;
+use crate::disk;
 use crate::worker::Tally;
 use crate::worker::growth::Growth;
 
@@ -139,7 +140,49 @@ impl Stats {
             put("growth_py_blocks", format!("{:.3}", growth.blocks));
         }
         put("command_line", command_line.replace('\n', " "));
+        // afl-whatsup passes over what it does not know.
+        let sum = checksum(&text);
+        let _ = writeln!(text, "{CHECKSUM:<18}: {sum}");
         text
+    }
+
+    /// The counters of earlier sessions, from an engine's folder; `queue` are the names of its entries.
+    /// A `fuzzer_stats` that is gone or damaged costs what `plot_data` does not have; that is said.
+    pub fn open(folder: &Path, queue: &[&str]) -> (Stats, Option<String>) {
+        let path = folder.join("fuzzer_stats");
+        let why = match disk::read(&path, disk::LONGEST_TEXT) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                if is_whole(&text) {
+                    return (Stats::read(&text), None);
+                }
+                format!("{}: it is not as it was written", path.display())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && queue.is_empty() => return Default::default(),
+            Err(error) => error.to_string(),
+        };
+        let plot = disk::read_end(&folder.join("plot_data"), 1 << 16).unwrap_or_default();
+        let mut stats = Stats::of_plot(&String::from_utf8_lossy(&plot)).unwrap_or_default();
+        stats.corpus_imported = queue.iter().filter(|name| name.contains(",sync:")).count();
+        stats.corpus_found = queue.iter().filter(|name| name.contains(",op:")).count();
+        (stats, Some(format!("{why}; the counters go on from the last line of plot_data")))
+    }
+
+    /// The counters in the last line of `plot_data`.
+    fn of_plot(text: &str) -> Option<Stats> {
+        let number = |field: &str| field.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+        text.lines().rev().filter(|line| !line.starts_with('#')).find_map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let [time, cycles, .., depth, _, execs, _] = fields[..] else { return None };
+            Some(Stats {
+                run_time: number(time)?,
+                cycles: number(cycles)? as u64,
+                max_depth: number(depth)? as usize,
+                execs: number(execs)? as u64,
+                execs_at_crash: number(execs)? as u64,
+                ..Stats::default()
+            })
+        })
     }
 
     /// Takes up the counters of an earlier session; keys that are missing or make no sense are left.
@@ -173,9 +216,9 @@ impl Stats {
     /// # Errors
     /// What the file system reports.
     pub fn write(&self, folder: &Path, harness: &str, command_line: &str) -> io::Result<()> {
-        replace_file(&folder.join("fuzzer_stats"), self.to_text(harness, command_line).as_bytes())?;
+        disk::replace(&folder.join("fuzzer_stats"), self.to_text(harness, command_line).as_bytes())?;
         let path = folder.join("plot_data");
-        let mut plot = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let mut plot = disk::append(&path)?;
         if plot.metadata()?.len() == 0 {
             writeln!(
                 plot,
@@ -200,6 +243,22 @@ impl Stats {
             self.execs,
             self.edges
         )
+    }
+}
+
+/// The key of the last line of `fuzzer_stats`: a hash of the lines before it.
+const CHECKSUM: &str = "checksum";
+
+fn checksum(text: &str) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+}
+
+/// Whether a `fuzzer_stats` is as it was written. Earlier versions wrote no hash.
+fn is_whole(text: &str) -> bool {
+    let last = text.rfind(CHECKSUM).filter(|at| *at == 0 || text[..*at].ends_with('\n'));
+    match last {
+        Some(at) => text[at..].split_once(": ").is_some_and(|(_, sum)| sum.trim_end() == checksum(&text[..at])),
+        None => text.contains("execs_done") && text.contains("command_line"),
     }
 }
 
@@ -230,6 +289,33 @@ mod tests {
             (back.start_time, back.run_time, back.execs, back.cycles, back.execs_at_crash),
             (5, 60.0, 1000, 3, 900)
         );
+    }
+
+    #[test]
+    fn counters_that_are_damaged_go_on_from_the_plot() {
+        let folder = tempfile::tempdir().unwrap();
+        let stats = Stats { run_time: 60.0, execs: 1000, cycles: 3, max_depth: 7, ..Stats::default() };
+        assert_eq!(Stats::open(folder.path(), &[]), (Stats::default(), None));
+        stats.write(folder.path(), "/x/h.py", "hitmap fuzz").unwrap();
+        let queue = ["id:000000,orig:a", "id:000001,src:000000,op:havoc", "id:000002,sync:w1,src:000000"];
+        let (back, note) = Stats::open(folder.path(), &queue);
+        assert_eq!((back.execs, note), (1000, None));
+        let path = folder.path().join("fuzzer_stats");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let flipped = text.replace("execs_done        : 1000", "execs_done        : 9000");
+        assert_ne!(text, flipped);
+        for damaged in ["", &text[..300], &flipped, &text.replace("checksum", "chocksum")[..300]] {
+            std::fs::write(&path, damaged).unwrap();
+            let (back, note) = Stats::open(folder.path(), &queue);
+            assert_eq!((back.execs, back.run_time, back.cycles, back.max_depth), (1000, 60.0, 3, 7), "{damaged}");
+            assert_eq!((back.corpus_found, back.corpus_imported), (1, 1));
+            assert!(note.unwrap().contains("fuzzer_stats: it is not as it was written; the counters go on"));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(Stats::open(folder.path(), &queue).1.unwrap().contains("No such file"));
+        let earlier = text.split("checksum").next().unwrap();
+        std::fs::write(&path, earlier).unwrap();
+        assert_eq!(Stats::open(folder.path(), &queue).1, None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fuzz::{absolute, absolute_harness, as_typed, harness_parser, seconds};
+use super::fuzz::{absolute, absolute_harness, as_typed, check_clock, harness_parser};
+use super::units::{mebibytes, millis, seconds};
 use super::worker::WorkerTyped;
 use crate::campaign::health::{Warning, ails, ails_of_time};
 use crate::engine::seeds::read_seeds;
@@ -44,10 +45,10 @@ pub struct Typed {
     #[arg(short = 'i', long = "seeds", value_name = "SEEDS")]
     seeds: Vec<PathBuf>,
     /// Time limit of one input, in milliseconds
-    #[arg(short = 't', long = "timeout", value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 't', long = "timeout", value_name = "MS", default_value = "1000", value_parser = millis)]
     timeout_ms: u64,
     /// Memory limit of one input, in MiB above what the harness has after import; 0 for none
-    #[arg(short = 'm', long = "memory", value_name = "MB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(0..=1 << 24))]
+    #[arg(short = 'm', long = "memory", value_name = "MB", default_value = "2048", value_parser = mebibytes)]
     memory_mb: u64,
     /// Stop after this many seconds
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
@@ -75,6 +76,7 @@ pub struct Typed {
 pub fn run(typed: &Typed, front: &Front, stop: &AtomicBool) -> Result<i32, Failure> {
     let folder = tempfile::tempdir().map_err(|e| Failure::internal(format!("no folder for temporary files: {e}")))?;
     let settings = settings(typed, front, folder.path().join("out"))?;
+    check_clock()?;
     read_seeds(&settings)?;
     let Some(bench) = measure(&settings, front, stop)? else { return Ok(exit::INTERRUPTED) };
     if bench.tally.runs == 0 {

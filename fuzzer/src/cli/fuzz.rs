@@ -6,14 +6,19 @@ use std::sync::atomic::AtomicBool;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::units::{mebibytes, millis, seconds, workers};
 use super::worker::WorkerTyped;
 use crate::campaign::manifest::Manifest;
+use crate::disk;
 use crate::engine::seeds::{read_seeds, read_tokens};
 use crate::error::Failure;
 use crate::finding::save::shell_quote;
 use crate::launcher::{self, Front};
 use crate::settings::Settings;
 use crate::worker::limits::Limits;
+
+/// The largest file that is taken for a harness, in bytes; a pickle may hold what the harness refers to.
+const LONGEST_HARNESS: u64 = 1 << 30;
 
 /// What the user typed.
 #[derive(Debug, clap::Args)]
@@ -27,14 +32,17 @@ pub struct Typed {
     /// The harness: a Python file, and a name in it when it has several
     #[arg(value_name = "HARNESS.py[:NAME]", value_parser = harness_parser())]
     harness: String,
+    /// Folders of seed inputs, or files: the same as -i
+    #[arg(value_name = "SEEDS")]
+    named_seeds: Vec<PathBuf>,
     /// A folder of seed inputs, or one file; may be given again
-    #[arg(short = 'i', long = "seeds", value_name = "SEEDS")]
+    #[arg(short = 'i', long = "seeds", value_name = "SEEDS", aliases = ["corpus", "input"])]
     seeds: Vec<PathBuf>,
     /// The campaign folder
     #[arg(short = 'o', long = "out", value_name = "OUT", default_value = "out")]
     out: PathBuf,
     /// Engine processes, one a core
-    #[arg(short = 'j', long = "workers", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short = 'j', long = "workers", value_name = "N", default_value_t = 1, value_parser = workers, aliases = ["jobs", "cores"])]
     workers: u16,
     /// A dictionary in AFL's syntax; may be given again
     #[arg(short = 'x', long = "dict", value_name = "DICT")]
@@ -42,26 +50,26 @@ pub struct Typed {
     /// Use no tokens but the dictionaries'; else words of the libraries and what they compare are used
     #[arg(long)]
     no_auto_tokens: bool,
-    /// Time limit of one input, in milliseconds
-    #[arg(short = 't', long = "timeout", value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Time limit of one input, in milliseconds; 2s is two seconds
+    #[arg(short = 't', long = "timeout", value_name = "MS", default_value = "1000", value_parser = millis)]
     timeout_ms: u64,
-    /// Memory limit of one input, in MiB above what the harness has after import; 0 for none
-    #[arg(short = 'm', long = "memory", value_name = "MB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(0..=1 << 24))]
+    /// Memory limit of one input, in MiB above what the harness has after import; 2G is 2048, 0 for none
+    #[arg(short = 'm', long = "memory", value_name = "MB", default_value = "2048", value_parser = mebibytes)]
     memory_mb: u64,
-    /// Stop after this many seconds
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    /// Stop after this many seconds; 5m is five minutes, 1h30m an hour and a half
+    #[arg(long, value_name = "S", value_parser = seconds, short_alias = 'V', aliases = ["max-total-time", "duration"])]
     max_time: Option<f64>,
     /// Stop after this many executions, of all engines together; what is new among the last is still looked at
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", short_alias = 'E', aliases = ["runs", "max-runs"])]
     max_execs: Option<u64>,
     /// Seed of the random generator; chosen by the clock when it is left out
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", short_alias = 's')]
     seed: Option<u64>,
     /// Edges that the map holds
     #[arg(long, value_name = "N", default_value_t = hitmap_wire::region::DEFAULT_EDGES, value_parser = clap::value_parser!(u32).range(1..=(hitmap_wire::region::MAX_EDGES as i64)))]
     map_edges: u32,
     /// The longest input that is made, in bytes
-    #[arg(long, value_name = "N", default_value_t = Settings::MAX_LEN as u32, value_parser = clap::value_parser!(u32).range(1..=(8 << 20)))]
+    #[arg(long, value_name = "N", short_alias = 'G', default_value_t = Settings::MAX_LEN as u32, value_parser = clap::value_parser!(u32).range(1..=(8 << 20)))]
     max_len: u32,
     /// `fork` runs many inputs in a forked child; `exec` forks one for each
     #[arg(long, value_name = "HOW", default_value = "fork")]
@@ -79,21 +87,13 @@ enum Isolation {
     Exec,
 }
 
-/// A length of time, as typed.
-///
-/// # Errors
-/// When it is no positive number.
-pub fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_string())?;
-    if seconds.is_finite() && seconds > 0.0 { Ok(seconds) } else { Err("not a positive number of seconds".into()) }
-}
-
 /// Runs a campaign session.
 ///
 /// # Errors
 /// With a message for the user, before anything is written when the input is bad.
 pub fn run(typed: Typed, front: &Front, stop: Arc<AtomicBool>) -> Result<i32, Failure> {
     let settings = settings(typed, front)?;
+    check_clock()?;
     // All of this is checked again by the engine, which reads it; here it fails before any process is
     // started.
     read_seeds(&settings)?;
@@ -105,6 +105,16 @@ pub fn run(typed: Typed, front: &Front, stop: Arc<AtomicBool>) -> Result<i32, Fa
     launcher::run(&settings, front, stop)
 }
 
+/// LibAFL counts time from 1970 on and panics before.
+///
+/// # Errors
+/// When the clock says that it is earlier.
+pub fn check_clock() -> Result<(), Failure> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let early = |_| Failure::usage("the clock of this machine says that it is before 1970; set it, then start again");
+    now.map(drop).map_err(early)
+}
+
 fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
     if matches!(typed.isolation, Isolation::Exec) && typed.child_runs.is_some_and(|runs| runs != 1) {
         return Err(Failure::usage("--isolation exec runs one input in a child; leave out --child-runs"));
@@ -112,7 +122,7 @@ fn settings(typed: Typed, front: &Front) -> Result<Settings, Failure> {
     let by_clock = crate::campaign::unix_time() ^ u64::from(std::process::id()) << 32;
     Ok(Settings {
         harness: absolute_harness(&typed.harness)?,
-        seeds: typed.seeds.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
+        seeds: typed.seeds.iter().chain(&typed.named_seeds).map(|path| absolute(path)).collect::<Result<_, _>>()?,
         out: absolute(&typed.out)?,
         workers: typed.workers.into(),
         dictionaries: typed.dictionaries.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
@@ -183,6 +193,10 @@ pub fn absolute_harness(typed: &str) -> Result<String, Failure> {
     if path.is_dir() {
         return Err(Failure::usage(format!("{file}: a folder; name a Python file that defines a harness")));
     }
+    let (_, len) = disk::open(Path::new(file)).map_err(|e| Failure::usage(format!("{e}; name a Python file")))?;
+    if len > LONGEST_HARNESS {
+        return Err(Failure::usage(format!("{file}: {len} bytes, too large for a harness; name a Python file")));
+    }
     let path = utf8(&path)?;
     Ok(name.map_or_else(|| path.to_string(), |name| format!("{path}:{name}")))
 }
@@ -202,10 +216,7 @@ fn check_writable(out: &Path) -> Result<(), Failure> {
         return Err(refuse(format!("{} is not a folder", nearest.display())));
     }
     // Asking is not enough: root may do what the file system then refuses.
-    let probe = nearest.join(format!(".hitmap-probe-{}", std::process::id()));
-    std::fs::File::create(&probe).map_err(|e| refuse(e.to_string()))?;
-    let _ = std::fs::remove_file(probe);
-    Ok(())
+    tempfile::tempfile_in(nearest).map(drop).map_err(|e| refuse(e.to_string()))
 }
 
 #[cfg(test)]
@@ -222,11 +233,5 @@ mod tests {
         assert_eq!(absolute_harness(&format!("{text}:f")).unwrap(), format!("{text}:f"));
         assert_eq!(absolute_harness(&format!("{text}::A::f")).unwrap(), format!("{text}:A.f"));
         assert!(absolute_harness("/nowhere.py").unwrap_err().message.contains("name a Python file"));
-    }
-
-    #[test]
-    fn seconds_are_positive() {
-        assert_eq!(seconds("1.5"), Ok(1.5));
-        assert!(["0", "-1", "inf", "NaN", "x"].iter().all(|text| seconds(text).is_err()));
     }
 }

@@ -6,14 +6,19 @@ pub mod bench;
 pub mod bitmap;
 pub mod diff;
 pub mod engine;
+pub mod export;
 pub mod functions;
 pub mod fuzz;
+pub mod inputs;
 pub mod maps;
 pub mod merge;
+pub mod origin;
 pub mod relocate;
 pub mod replay;
 pub mod run;
 pub mod show;
+pub mod spelling;
+pub mod units;
 pub mod watch;
 pub mod worker;
 
@@ -22,7 +27,7 @@ use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Failure, exit};
 use crate::launcher::Front;
@@ -30,7 +35,7 @@ use crate::print;
 
 /// Coverage-guided fuzzing of C++ libraries that are used from Python.
 #[derive(Debug, Parser)]
-#[command(name = "hitmap", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+#[command(name = "hitmap", version, disable_help_subcommand = true, after_help = EXAMPLES, max_term_width = 80)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -52,6 +57,8 @@ enum Verb {
     Fuzz(fuzz::Typed),
     /// Run inputs again, each in a fresh process, and show what becomes of them.
     Replay(replay::Typed),
+    /// Put a finding into one file, with all that it takes to run it elsewhere.
+    Export(export::Typed),
     /// Say where the time of a run goes, and what would help.
     Bench(bench::Typed),
     /// Make one snapshot of many: the edges of any of them.
@@ -59,6 +66,7 @@ enum Verb {
     /// Compare two or three snapshots: edges that only one has, and those of several.
     Diff(diff::Typed),
     /// Show what a snapshot or a campaign covers, library by library.
+    #[command(alias = "coverage")]
     Show(show::Typed),
     /// Run a command and say how many functions it reached (llvm-covmap's bitmap).
     Run(run::Typed),
@@ -88,6 +96,13 @@ struct Forwarded {
 /// Runs the command line and returns its exit code. `arguments` begin with the program's name.
 pub fn main(arguments: Vec<OsString>, front: Front) -> i32 {
     open_standard_streams();
+    let arguments = match spelling::respell(arguments, &Arguments::command()) {
+        Ok(arguments) => arguments,
+        Err(failure) => {
+            print::remark(format_args!("hitmap: {failure}"));
+            return failure.code;
+        }
+    };
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -119,6 +134,7 @@ fn run(verb: Verb, front: &Front) -> Result<i32, Failure> {
             end_with_the_pipe();
             replay::run(&typed, front)
         }
+        Verb::Export(typed) => export::run(&typed),
         Verb::Bench(typed) => bench::run(&typed, front, &*stop_flag()?),
         Verb::Merge(typed) => merge::run(&typed, &*stop_flag()?),
         Verb::Diff(typed) => {
@@ -189,10 +205,20 @@ fn python(front: &Front, module: &[&str], forwarded: Forwarded) -> Result<i32, F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_a_terminal_of_80_columns() {
+        let mut command = Arguments::command();
+        command.build();
+        let mut texts = vec![command.render_long_help().to_string()];
+        texts.extend(command.get_subcommands_mut().map(|verb| verb.render_long_help().to_string()));
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 }

@@ -2,18 +2,20 @@
 //! coverage grows.
 
 use std::collections::HashSet;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hitmap_observers::history::History;
 use hitmap_observers::observer::Hit;
 
-use super::fuzz::{absolute_harness, harness_parser};
+use super::fuzz::harness_parser;
+use super::inputs::{Input, Inputs, Order};
+use super::origin::{Builds, Chosen, Origin};
+use super::units::{mebibytes, millis};
 use super::worker::WorkerTyped;
-use crate::campaign::manifest::Manifest;
+use crate::disk;
 use crate::error::{Failure, exit};
 use crate::finding::report::describe;
 use crate::finding::symbolize::Symbolizer;
@@ -28,25 +30,32 @@ use crate::worker::server::{Launch, Variant};
 /// What the user typed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  hitmap replay out/findings/signal-0123456789abcdef/input
+  hitmap replay out/findings/signal-0123456789abcdef
+  hitmap replay out                             all findings, then all entries
   hitmap replay crash.bin --harness harness.py
+  hitmap replay signal-0123456789abcdef.tar --trust
   hitmap replay out/w0/queue --order ctime --csv cov_by_time.txt
 
-An input that lies in a campaign's folder is run as that campaign runs its inputs.
+An input of a campaign is run as that campaign runs its inputs. Harness and
+interpreter are the campaign's only if you made it on this machine, or say
+--trust: they are programs, and a folder from elsewhere may name any.
 
 Exit codes: 0 no input is a finding, 1 one is, 3 internal error, 4 usage.")]
 pub struct Typed {
-    /// Files to run; a folder stands for the files in it
+    /// Files to run, findings, campaigns, or what `hitmap export` made; another folder stands for the files in it
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The harness; the one of the campaign that the input lies in, when it is left out
     #[arg(long, value_name = "HARNESS.py[:NAME]", value_parser = harness_parser())]
     harness: Option<String>,
+    /// Run the harness, with the interpreter, that a campaign from elsewhere names
+    #[arg(long)]
+    trust: bool,
     /// Time limit of one input, in milliseconds
-    #[arg(short = 't', long = "timeout", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 't', long = "timeout", value_name = "MS", value_parser = millis)]
     timeout_ms: Option<u64>,
     /// Memory limit of one input, in MiB above what the harness has after import; 0 for none
-    #[arg(short = 'm', long = "memory", value_name = "MB", value_parser = clap::value_parser!(u64).range(0..=1 << 24))]
+    #[arg(short = 'm', long = "memory", value_name = "MB", value_parser = mebibytes)]
     memory_mb: Option<u64>,
     /// Run the oldest file first, instead of as named
     #[arg(long, value_name = "TIME")]
@@ -61,52 +70,25 @@ pub struct Typed {
     json: bool,
 }
 
-/// The time of a file that its age goes by.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Order {
-    /// When the file was last changed, its name and owner included
-    Ctime,
-    /// When its content was last written; survives copying by cp -p and rsync -a
-    Mtime,
-}
-
 /// Runs the inputs; the exit code says whether one is a finding.
 ///
 /// # Errors
 /// With a message for the user.
 pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
-    let inputs = inputs(&typed.inputs, typed.order)?;
-    let campaign = campaign_of(&inputs[0].path)?;
-    for Input { path: input, .. } in inputs.iter().skip(1).filter(|_| typed.harness.is_none()) {
-        if campaign_of(input)? != campaign {
-            return Err(Failure::usage(format!(
-                "{}: of another campaign than {}; replay them one after the other, or name a --harness for all",
-                input.display(),
-                inputs[0].path.display()
-            )));
-        }
-    }
-    let harness = match (&typed.harness, &campaign) {
-        (Some(harness), _) => absolute_harness(harness)?,
-        (None, Some(campaign)) => campaign.harness.clone(),
-        (None, None) => {
-            return Err(Failure::usage(format!(
-                "{}: not in a campaign folder; name the harness with --harness HARNESS.py",
-                inputs[0].path.display()
-            )));
-        }
-    };
+    let inputs = Inputs::of(&typed.inputs, typed.order)?;
+    let origin = Origin::of_all(&inputs.all, typed.harness.is_some())?;
+    let chosen = Chosen::of(typed.harness.as_deref(), origin.as_ref(), typed.trust, &inputs.all[0].shown)?;
+    let campaign = origin.as_ref().map(|origin| &origin.manifest);
     let limits = Limits {
-        timeout: Duration::from_millis(typed.timeout_ms.or(campaign.as_ref().map(|c| c.timeout_ms)).unwrap_or(1000)),
-        memory_mb: typed.memory_mb.or(campaign.as_ref().map(|c| c.memory_mb)).unwrap_or(2048),
+        timeout: Duration::from_millis(typed.timeout_ms.or(campaign.map(|c| c.timeout_ms)).unwrap_or(1000)),
+        memory_mb: typed.memory_mb.or(campaign.map(|c| c.memory_mb)).unwrap_or(2048),
         ..Limits::default()
     };
-    let edges = campaign.as_ref().map_or(hitmap_wire::region::DEFAULT_EDGES, |c| c.map_edges);
-    let sanitizer = typed.worker.sanitizer().or(campaign.as_ref().and_then(|c| c.sanitizer));
-    let python = typed.worker.python.clone().or(campaign.map(|c| c.python)).map_or(front.python.clone(), Into::into);
+    let edges = campaign.map_or(hitmap_wire::region::DEFAULT_EDGES, |c| c.map_edges);
+    let sanitizer = typed.worker.sanitizer().or(campaign.and_then(|c| c.sanitizer));
     let launch = Launch {
-        python,
-        harness,
+        python: typed.worker.python.clone().or(chosen.python).map_or(front.python.clone(), Into::into),
+        harness: chosen.harness,
         memory_mb: limits.memory_mb,
         patience: Duration::from_secs(120),
         variant: sanitizer.map_or(Variant::Ordinary, Variant::Sanitized),
@@ -115,25 +97,30 @@ pub fn run(typed: &Typed, front: &Front) -> Result<i32, Failure> {
     let history = History::new(files.region.layout().capacity).map_err(Failure::system("no room for the history"))?;
     let mut worker = ProcessWorker::start(launch, limits, files, history.fd(), &[])?;
     let mut symbolizer = Symbolizer::default();
-    let mut growth = typed.csv.as_deref().map(|path| Growth::new(path, inputs[0].nanos)).transpose()?;
+    let mut growth = typed.csv.as_deref().map(|path| Growth::new(path, inputs.all[0].nanos)).transpose()?;
     let (mut found, mut hits) = (false, Vec::new());
-    for Input { path, nanos } in &inputs {
-        found |= replay_one(path, &mut worker, &mut symbolizer, typed.json, &mut hits)?;
+    let mut builds = campaign.map(Builds::of);
+    for input in &inputs.all {
+        found |= replay_one(input, &mut worker, &mut symbolizer, typed.json, &mut hits)?;
+        if let Some(builds) = &mut builds {
+            builds.compare(worker.modules());
+        }
         if let Some(growth) = &mut growth {
-            growth.add(*nanos, &hits)?;
+            growth.add(input.nanos, &hits)?;
         }
     }
     Ok(if found { exit::FINDINGS } else { exit::CLEAN })
 }
 
 fn replay_one(
-    path: &Path,
+    file: &Input,
     worker: &mut ProcessWorker,
     symbolizer: &mut Symbolizer,
     json: bool,
     hits: &mut Vec<Hit>,
 ) -> Result<bool, Failure> {
-    let input = std::fs::read(path).map_err(Failure::file("cannot read", path))?;
+    let path = &file.shown;
+    let input = disk::read(&file.path, disk::LONGEST_INPUT).map_err(Failure::disk("cannot run"))?;
     hits.clear();
     let seen = worker.observe(&input, true, hits)?;
     let described = seen.evidence.as_deref().map(|evidence| describe(evidence, symbolizer, worker.modules()));
@@ -152,48 +139,6 @@ fn replay_one(
         print::line(format_args!("{}: {word} in {micros:.0} µs, {edges} edges", path.display()))?;
     }
     Ok(described.is_some())
-}
-
-/// A file to run, and its time in nanoseconds since 1970; 0 when there is no order.
-struct Input {
-    path: PathBuf,
-    nanos: i128,
-}
-
-/// The files that were named, and those in the folders that were named, in their order.
-fn inputs(named: &[PathBuf], order: Option<Order>) -> Result<Vec<Input>, Failure> {
-    let mut inputs = Vec::new();
-    for path in named {
-        let about = std::fs::metadata(path).map_err(Failure::file("cannot read", path))?;
-        if !about.is_dir() {
-            inputs.push(Input { path: path.clone(), nanos: time_of(&about, order) });
-            continue;
-        }
-        let before = inputs.len();
-        for entry in std::fs::read_dir(path).map_err(Failure::file("cannot list", path))? {
-            let file = entry.map_err(Failure::file("cannot list", path))?.path();
-            let about = std::fs::metadata(&file).map_err(Failure::file("cannot read", &file))?;
-            if about.is_file() {
-                inputs.push(Input { path: file, nanos: time_of(&about, order) });
-            }
-        }
-        inputs[before..].sort_by(|a, b| a.path.cmp(&b.path));
-    }
-    if inputs.is_empty() {
-        return Err(Failure::usage(format!("{}: no file in this folder; name inputs", named[0].display())));
-    }
-    // Files of one time stay in the order of their names.
-    inputs.sort_by_key(|input| input.nanos);
-    Ok(inputs)
-}
-
-fn time_of(about: &Metadata, order: Option<Order>) -> i128 {
-    let (seconds, nanos) = match order {
-        Some(Order::Ctime) => (about.ctime(), about.ctime_nsec()),
-        Some(Order::Mtime) => (about.mtime(), about.mtime_nsec()),
-        None => (0, 0),
-    };
-    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
 }
 
 /// How coverage grows from file to file, as Tzer's `cov_by_time.txt` has it: seconds with two
@@ -216,11 +161,4 @@ impl Growth<'_> {
         let seconds = (nanos - self.began) as f64 / 1e9;
         writeln!(self.file, "{seconds:.2},{},", self.edges.len()).map_err(Failure::file("cannot write", self.path))
     }
-}
-
-/// The campaign that a file lies in: the nearest folder above it with a `campaign.json`.
-fn campaign_of(input: &Path) -> Result<Option<Manifest>, Failure> {
-    let input = std::fs::canonicalize(input).map_err(Failure::file("cannot read", input))?;
-    let folder = input.ancestors().skip(1).find(|folder| folder.join("campaign.json").is_file());
-    folder.map_or(Ok(None), Manifest::open)
 }

@@ -41,9 +41,11 @@ use crate::campaign::manifest::Manifest;
 use crate::campaign::names::{self, Origin};
 use crate::campaign::peers::Peers;
 use crate::campaign::stats::Stats;
+use crate::disk;
 use crate::error::Failure;
 use crate::launcher::message::Message;
 use crate::settings::Settings;
+use crate::trust::Claim;
 use crate::worker::{Tally, Worker};
 
 /// How often peers are asked for news.
@@ -64,6 +66,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// What the campaign would have run, for whoever replays its inputs.
+    pub fn claim(&self) -> Claim {
+        self.manifest.claim()
+    }
+
     /// Whether somebody asked it to stop.
     pub fn was_interrupted(&self) -> bool {
         self.stages.0.acts.was_interrupted()
@@ -95,10 +102,11 @@ impl Engine {
             manifest.save(&settings.out)?;
         }
         let out = (index == 0).then(|| settings.out.clone());
-        let stats =
-            std::fs::read_to_string(folder.path().join("fuzzer_stats")).map(|t| Stats::read(&t)).unwrap_or_default();
+        let queue: Vec<&str> = left.entries.iter().map(|entry| entry.name.as_str()).collect();
+        let (stats, damage) = Stats::open(folder.path(), &queue);
         write_setup(folder.path(), settings)?;
-        let keeper = Keeper::new(settings, index, folder, stats, stop);
+        let mut keeper = Keeper::new(settings, index, folder, stats, stop);
+        keeper.setup = manifest.to_text()?;
 
         let observer = TouchedObserver::new("edges");
         let mut feedback = NoveltyFeedback::new(&observer, history);
@@ -110,8 +118,9 @@ impl Engine {
         let executor = WorkerExecutor::new(worker, observer);
         let stage = BatchStage::new(mutator, replacing, making, keeper, budget);
         let manager = SimpleEventManager::new(NopMonitor::new());
-        let notes = left.notes;
+        let notes = left.notes.into_iter().chain(damage).collect();
         let mut engine = Engine { fuzzer, executor, state, manager, stages: (stage, ()), notes, manifest, out };
+        left.last.into_iter().for_each(|last| engine.stages.0.acts.reserve(last));
         engine.take_up(left.entries, &left.modules)?;
         engine.take_up_coverage();
         Ok(engine)
@@ -140,9 +149,8 @@ impl Engine {
         }
         for (name, input) in unrecorded {
             self.stages.0.acts.readopted = Some(name);
-            let len = input.len();
-            self.evaluate(input)?;
-            self.stages.0.acts.record_readopted(len).map_err(broken)?;
+            self.evaluate(input.clone())?;
+            self.stages.0.acts.record_readopted(&input).map_err(broken)?;
             if self.stages.0.acts.must_stop() {
                 break;
             }
@@ -151,10 +159,14 @@ impl Engine {
     }
 
     /// Takes up what earlier findings reached and no entry covers. A snapshot that is missing or
-    /// damaged is made anew at the next save.
+    /// damaged is made anew at the next save; damage is said.
     fn take_up_coverage(&mut self) {
         let acts = &mut self.stages.0.acts;
-        let Ok(snapshot) = Snapshot::load(acts.path().join("coverage.hitmap")) else { return };
+        let snapshot = match Snapshot::load(acts.path().join("coverage.hitmap")) {
+            Ok(snapshot) => snapshot,
+            Err(damage) if damage.is_not_found() => return,
+            Err(damage) => return self.notes.push(format!("{damage}; it is made anew from the queue")),
+        };
         let history = self.fuzzer.feedback().history();
         for module in self.executor.worker().modules() {
             let saved = snapshot.module(module_id(module).key());
@@ -177,10 +189,16 @@ impl Engine {
     /// Runs the seeds that no earlier session ran.
     pub fn take_up_seeds(&mut self, seeds: &[Seed]) -> Result<(), Failure> {
         let path = self.stages.0.acts.path().join("seeds.done");
-        let done = std::fs::read_to_string(&path).unwrap_or_default();
-        let mut done: std::collections::BTreeSet<String> = done.lines().map(String::from).collect();
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path);
-        let mut log = log.map_err(Failure::file("cannot write", &path))?;
+        let mut log = disk::append(&path).map_err(Failure::disk("cannot write"))?;
+        let done = disk::read(&path, disk::LONGEST_TEXT).map_err(Failure::disk("cannot read"))?;
+        let done = String::from_utf8_lossy(&done);
+        let is_hash = |line: &&str| line.len() == 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut done: std::collections::BTreeSet<String> = done.lines().filter(is_hash).map(String::from).collect();
+        let lines = std::fs::metadata(&path).map_or(0, |about| about.len() / 17);
+        if lines != done.len() as u64 || (lines == 0 && self.state.corpus().count() > 0 && !seeds.is_empty()) {
+            let damage = "it is not as it was written; seeds that it does not name are run again";
+            self.stages.0.acts.tell(format!("{}: {damage}", path.display()));
+        }
         *self.state.corpus_mut().current_mut() = None;
         for seed in seeds {
             let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed.input));
@@ -308,6 +326,7 @@ impl Engine {
             if let Some(out) = out
                 && manifest.add_builds(modules)
             {
+                acts.setup = manifest.to_text()?;
                 manifest.save(out)?;
             }
             acts.stats.favoured = scheduler.favoured();
@@ -324,7 +343,7 @@ fn write_setup(folder: &Path, settings: &Settings) -> Result<(), Failure> {
     let setup = format!("# command line:\n{}\n", settings.command());
     for (name, text) in [("fuzzer_setup", setup), ("cmdline", format!("{}\n", settings.harness))] {
         let path = folder.join(name);
-        std::fs::write(&path, text).map_err(Failure::file("cannot write", &path))?;
+        disk::replace(&path, text.as_bytes()).map_err(Failure::disk("cannot write"))?;
     }
     Ok(())
 }
@@ -335,7 +354,11 @@ pub(super) fn told(executor: &mut WorkerExecutor, error: libafl::Error) -> Failu
 }
 
 pub(super) fn broken(error: libafl::Error) -> Failure {
-    Failure::internal(error.to_string())
+    match error {
+        // The keeper's: a file that cannot be written is the user's to mend, and the text says how.
+        libafl::Error::OsError(_, message, _) => Failure::usage(message),
+        error => Failure::internal(error.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use libafl::state::HasExecutions;
 
 use super::driver::{Engine, broken};
 use super::stage::Acts;
+use crate::disk;
 use crate::error::Failure;
 use crate::finding::report::Report;
 use crate::launcher::screen::counted;
@@ -48,14 +49,13 @@ impl Engine {
     }
 
     fn renew(&mut self, finding: Report) -> Result<(), Failure> {
-        let input = std::fs::read(&finding.input);
+        let input = disk::read(Path::new(&finding.input), disk::LONGEST_INPUT);
         if let Some(damage) = &finding.damage {
             let remedy = match &input {
                 Ok(_) => "its input is run again, and the report written anew".into(),
                 Err(error) => format!("its input cannot be read either ({error}), so move the folder away"),
             };
-            let place = Path::new(&finding.input).with_file_name("report.json");
-            self.stages.0.acts.tell(format!("{}: {damage}; {remedy}", place.display()));
+            self.stages.0.acts.tell(format!("{damage}; {remedy}"));
         }
         let Ok(input) = input else { return Ok(()) };
         let mut hits = Vec::new();

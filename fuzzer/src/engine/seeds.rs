@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use libafl::mutators::{Tokens, str_decode};
 
+use crate::disk;
 use crate::error::Failure;
 use crate::settings::Settings;
+
+/// The longest dictionary that is read, in bytes: a million short lines.
+const LONGEST_DICTIONARY: u64 = 16 << 20;
 
 /// A seed input.
 #[derive(Clone, Debug)]
@@ -27,9 +31,9 @@ pub fn read_seeds(settings: &Settings) -> Result<(Vec<Seed>, usize), Failure> {
     for path in &settings.seeds {
         let before = seeds.len();
         for file in files_below(path)? {
-            let mut input = std::fs::read(&file).map_err(Failure::file("cannot read", &file))?;
-            cut += usize::from(input.len() > settings.max_len);
-            input.truncate(settings.max_len);
+            let (input, len) =
+                disk::read_start(&file, settings.max_len as u64).map_err(Failure::disk("cannot read"))?;
+            cut += usize::from(len > settings.max_len as u64);
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             seeds.push(Seed { name, input });
         }
@@ -79,7 +83,7 @@ fn files_below(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 pub fn read_tokens(dictionaries: &[PathBuf]) -> Result<Tokens, Failure> {
     let mut tokens = Tokens::new();
     for path in dictionaries {
-        let text = std::fs::read(path).map_err(Failure::file("cannot read", path))?;
+        let text = disk::read(path, LONGEST_DICTIONARY).map_err(Failure::disk("cannot read the dictionary"))?;
         for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let shown = String::from_utf8_lossy(line);
             let shown = shown.trim();

@@ -23,6 +23,7 @@ use crate::campaign::manifest::Manifest;
 use crate::error::Failure;
 use crate::launcher::message::Message;
 use crate::settings::Settings;
+use crate::trust::Made;
 use crate::worker::files::Files;
 use crate::worker::process::{ProcessWorker, Starting};
 use crate::worker::server::{Launch, Variant};
@@ -91,6 +92,9 @@ pub fn run(settings: &Settings, index: usize, budget: Option<u64>, stop: Arc<Ato
     let mut engine = Engine::open(settings, index, budget, rand, manifest, history, worker, replacing, tokens, stop)?;
     notes.append(&mut engine.notes);
     if index == 0 {
+        if !settings.bench {
+            notes.extend(Made::by_this_user().and_then(|made| made.remember(&engine.claim())).err());
+        }
         // The other engines start afterwards, and find the findings as they are called now.
         engine.take_up_findings(budget)?;
     }

@@ -11,6 +11,8 @@ use object::{LittleEndian, Object, ObjectSection};
 
 use hitmap_wire::modules::Module;
 
+use crate::disk;
+
 /// Words that are taken at the most; the shortest are.
 const WORDS: usize = 128;
 /// A word's length, in bytes.
@@ -32,10 +34,7 @@ pub fn of_modules(modules: &[Module]) -> Vec<Vec<u8>> {
 }
 
 fn of_file(path: &Path) -> Option<Vec<Vec<u8>>> {
-    if std::fs::metadata(path).ok()?.len() > LARGEST {
-        return None;
-    }
-    let file = std::fs::read(path).ok()?;
+    let file = disk::read(path, LARGEST).ok()?;
     let file = ElfFile64::<LittleEndian, &[u8]>::parse(&file).ok()?;
     let section = file.section_by_name(".rodata")?;
     Some(of_constants(section.data().ok()?))

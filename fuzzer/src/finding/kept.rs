@@ -13,6 +13,7 @@ use hitmap_wire::outcome::Outcome;
 
 use super::report::Report;
 use super::save::replay;
+use crate::disk;
 
 /// Every finding of a campaign, by folder name, with the paths of where it lies now: campaigns are copied and
 /// renamed. [`Report::damage`] says which reports cannot be read.
@@ -41,6 +42,15 @@ pub fn one(folder: &Path, hitmap: &str) -> Option<Report> {
     Some(report)
 }
 
+/// What [`all`] passes over, a sentence each: what has no readable report, nor a finding's name.
+pub fn unlisted(findings: &Path) -> Vec<String> {
+    let folders = folders(findings).unwrap_or_default();
+    let errors = folders.iter().filter(|folder| named(folder).is_none()).filter_map(|folder| read(folder).err());
+    errors
+        .map(|error| format!("a finding is not listed: {error}; move its folder away, and it can be found anew"))
+        .collect()
+}
+
 /// Where findings lie, in the order of their names.
 ///
 /// # Errors
@@ -59,14 +69,11 @@ pub fn folders(findings: &Path) -> io::Result<Vec<PathBuf>> {
 /// A finding's report as it stands in its file.
 ///
 /// # Errors
-/// What the file system reports, or why it is none.
+/// Names the path: what the system reports, or why it is none.
 pub fn read(folder: &Path) -> io::Result<Report> {
     let path = folder.join("report.json");
-    // Opening a pipe would wait for a writer.
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file"));
-    }
-    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    let text = disk::read(&path, disk::LONGEST_TEXT)?;
+    serde_json::from_slice(&text).map_err(|error| disk::at(&path)(error.into()))
 }
 
 /// What the name of a finding's folder says; `None` when it is not named like one.
@@ -188,6 +195,10 @@ mod tests {
         std::fs::write(findings.path().join(NAME), b"a file").unwrap();
         assert_eq!(all(findings.path(), "hitmap").unwrap(), []);
         assert_eq!(all(&findings.path().join("absent"), "hitmap").unwrap(), []);
+        let said = unlisted(findings.path());
+        let of = |name: &str| said.iter().filter(|said| said.contains(&format!("{name}/report.json: "))).count();
+        assert_eq!([NAME, "notes", "ok-00112233445566ff", "signal-xyz", ".making-1-aa"].map(of), [1, 1, 1, 1, 0]);
+        assert_eq!(unlisted(&findings.path().join("absent")), [""; 0]);
     }
 
     #[test]

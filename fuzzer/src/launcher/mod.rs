@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use hitmap_observers::snapshot::Snapshot;
 
 use crate::campaign::sweep_temporaries;
+use crate::disk;
 use crate::error::{Failure, exit};
+use crate::finding::kept::unlisted;
 use crate::print;
 use crate::settings::Settings;
 use engines::{Engines, Event};
@@ -61,6 +63,7 @@ pub fn run(settings: &Settings, front: &Front, stop: Arc<AtomicBool>) -> Result<
     if let Some(damage) = set_damaged_aside(&settings.out)? {
         screen.note(&damage);
     }
+    unlisted(&settings.out.join("findings")).iter().for_each(|damage| screen.note(damage));
     loop {
         match engines.next(Duration::from_millis(100))? {
             None => {}
@@ -168,7 +171,13 @@ fn merge_coverage(out: &Path) -> Result<Snapshot, Failure> {
     };
     let before = all.clone();
     let mut executions = 0;
-    let folders = std::fs::read_dir(out).map_err(Failure::file("cannot read", out))?;
+    let folders = std::fs::read_dir(out).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::usage(format!(
+            "{}: this folder was moved or deleted while the campaign ran; start again with the same command",
+            out.display()
+        )),
+        _ => Failure::file("cannot read", out)(error),
+    })?;
     for folder in folders.flatten() {
         if let Ok(one) = Snapshot::load(folder.path().join("coverage.hitmap")) {
             executions += one.meta.executions;
@@ -177,7 +186,7 @@ fn merge_coverage(out: &Path) -> Result<Snapshot, Failure> {
     }
     all.meta.executions = executions;
     if all != before {
-        all.save(&path).map_err(|e| Failure::usage(e.to_string()))?;
+        all.save(&path).map_err(|error| Failure::disk("cannot write")(disk::of(error)))?;
     }
     Ok(all)
 }

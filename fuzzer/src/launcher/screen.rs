@@ -21,6 +21,8 @@ pub struct Screen {
     is_live: bool,
     engines: Vec<Status>,
     first_execs: Vec<Option<u64>>,
+    /// Executions and entries of engines that earlier sessions had and this one has not.
+    idle: (u64, usize),
     findings: usize,
     plain: Instant,
     max_time: Option<f64>,
@@ -40,6 +42,7 @@ impl Screen {
             is_live,
             engines: vec![Status::default(); settings.workers],
             first_execs: vec![None; settings.workers],
+            idle: crate::campaign::idle(&settings.out, settings.workers),
             findings: crate::finding::kept::all(&settings.out.join("findings"), "").map_or(0, |all| all.len()),
             plain: Instant::now(),
             max_time: settings.max_time,
@@ -73,17 +76,21 @@ impl Screen {
     }
 
     fn say(&self, text: &str) {
-        if self.is_live { self.bar.println(text) } else { print::remark(text) }
+        if self.is_live {
+            self.bar.println(print::broken(&print::plain(text), print::width()));
+        } else {
+            print::remark(text);
+        }
     }
 
     /// Executions of all engines, over all sessions.
     pub fn execs(&self) -> u64 {
-        self.engines.iter().map(|e| e.execs).sum()
+        self.idle.0 + self.engines.iter().map(|e| e.execs).sum::<u64>()
     }
 
     /// Entries in all queues.
     pub fn corpus(&self) -> usize {
-        self.engines.iter().map(|e| e.corpus).sum()
+        self.idle.1 + self.engines.iter().map(|e| e.corpus).sum::<usize>()
     }
 
     /// Draws the status line when it is time to.
@@ -92,7 +99,8 @@ impl Screen {
             return;
         }
         self.plain = Instant::now();
-        let line = self.line(elapsed);
+        // The spinner and its space stand before it.
+        let line = self.line(elapsed, print::width().map(|columns| columns.saturating_sub(3)));
         if self.is_live {
             self.bar.set_message(line);
             self.bar.tick();
@@ -101,26 +109,25 @@ impl Screen {
         }
     }
 
-    fn line(&self, elapsed: Duration) -> String {
+    fn line(&self, elapsed: Duration, width: Option<usize>) -> String {
         let rate: f64 = self.engines.iter().map(|e| e.execs_per_sec).sum();
         let best = |of: fn(&Status) -> u64| self.engines.iter().map(of).max().unwrap_or(0);
         let limit = self.max_time.map(|s| format!(" of {s:.0}")).unwrap_or_default();
         let mut shown = HashSet::new();
         let ails = self.engines.iter().flat_map(|e| &e.ails).filter(|warning| shown.insert(warning.ail));
-        let ails: String = ails.map(|warning| format!(" · {}", warning.short)).collect();
         let shares = self.engines.iter().map(|e| e.known_bugs);
         let share = 100.0 * shares.sum::<f64>() / self.engines.len().max(1) as f64;
-        let known = if share > 1.0 { format!(" · {share:.0} % on known bugs") } else { String::new() };
-        format!(
-            "{:.0}{limit} s · {} runs · {}/s · {} of {} edges · {} in corpus · {}{known}{ails}",
-            elapsed.as_secs_f64(),
-            grouped(self.execs()),
-            grouped(rate as u64),
-            grouped(best(|e| e.edges)),
-            grouped(best(|e| e.total_edges)),
-            grouped(self.corpus() as u64),
-            counted(self.findings, "finding")
-        )
+        let mut parts = vec![
+            (0, format!("{:.0}{limit} s", elapsed.as_secs_f64())),
+            (3, format!("{} runs", grouped(self.execs()))),
+            (2, format!("{}/s", grouped(rate as u64))),
+            (1, format!("{} of {} edges", grouped(best(|e| e.edges)), grouped(best(|e| e.total_edges)))),
+            (4, format!("{} in corpus", grouped(self.corpus() as u64))),
+            (0, counted(self.findings, "finding")),
+        ];
+        parts.extend((share > 1.0).then(|| (4, format!("{share:.0} % on known bugs"))));
+        parts.extend(ails.map(|warning| (5, warning.short.clone())));
+        fitted(parts, width)
     }
 
     /// Takes the status line away.
@@ -132,6 +139,19 @@ impl Screen {
     pub fn spent(&self, index: usize) -> u64 {
         let first = self.first_execs.get(index).copied().flatten().unwrap_or(0);
         self.engines.get(index).map_or(0, |e| e.execs.saturating_sub(first))
+    }
+}
+
+/// Parts of the status line that there is room for, in their order. Those of the highest rank go first, and
+/// of these the last; those of rank 0 stay.
+fn fitted(mut parts: Vec<(u8, String)>, width: Option<usize>) -> String {
+    loop {
+        let line = parts.iter().map(|(_, part)| part.as_str()).collect::<Vec<_>>().join(" · ");
+        let least = parts.iter().enumerate().max_by_key(|(_, (rank, _))| *rank).filter(|(_, (rank, _))| *rank > 0);
+        match least.map(|(at, _)| at) {
+            Some(at) if width.is_some_and(|width| console::measure_text_width(&line) > width) => parts.remove(at),
+            _ => return line,
+        };
     }
 }
 
@@ -165,8 +185,23 @@ mod tests {
         for engine in 0..2 {
             screen.status(Status { engine, ails: vec![ail.clone()], ..Status::default() });
         }
-        let line = screen.line(Duration::ZERO);
+        let line = screen.line(Duration::ZERO, None);
         assert!(line.ends_with("0 findings · waiting 83 %"), "{line}");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_loses_what_matters_least() {
+        let parts = || [(0, "12 s"), (3, "3,000 runs"), (0, "1 finding"), (5, "waiting 83 %"), (5, "unstable")];
+        let fits = |width| fitted(parts().map(|(rank, part)| (rank, part.to_owned())).into(), width);
+        for (width, line) in [
+            (None, "12 s · 3,000 runs · 1 finding · waiting 83 % · unstable"),
+            (Some(44), "12 s · 3,000 runs · 1 finding · waiting 83 %"),
+            (Some(43), "12 s · 3,000 runs · 1 finding"),
+            (Some(20), "12 s · 1 finding"),
+            (Some(3), "12 s · 1 finding"),
+        ] {
+            assert_eq!(fits(width), line);
+        }
     }
 
     #[test]
@@ -175,7 +210,7 @@ mod tests {
         let mut screen = Screen::new(&Settings { workers: 2, ..Settings::for_test(out.path()) });
         for (share, says) in [(0.015, "0 findings"), (0.3, "0 findings · 15 % on known bugs")] {
             screen.status(Status { known_bugs: share, ..Status::default() });
-            let line = screen.line(Duration::ZERO);
+            let line = screen.line(Duration::ZERO, None);
             assert!(line.ends_with(says), "{line}");
         }
     }

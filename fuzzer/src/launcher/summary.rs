@@ -37,7 +37,7 @@ pub fn print(
     ))?;
     for finding in &findings {
         let mark = match &finding.damage {
-            Some(damage) => format!(" (report.json: {damage}; start the campaign again, and it is written anew)"),
+            Some(damage) => format!(" ({damage}; start the campaign again, and it is written anew)"),
             None if finding.reproduces => String::new(),
             None => " (did not come back in a fresh process)".into(),
         };

@@ -4,12 +4,14 @@
 //! where it begins; how long it is stands in its file.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::path::Path;
 
 use hitmap_wire::identity::{Identity, Loaded};
 use hitmap_wire::modules::Module;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSegment, ReadCache};
+
+use crate::disk;
 
 /// What libraries take up in memory, read from each file once.
 #[derive(Debug, Default)]
@@ -38,8 +40,7 @@ impl Late {
 
 /// The first address of a library's segments and one past the last, in the file's own numbers.
 fn span_of_file(path: &str) -> Option<(u64, u64)> {
-    // Opening a pipe would wait for a writer.
-    let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).and_then(|_| File::open(path).ok())?;
+    let (file, _) = disk::open(Path::new(path)).ok()?;
     let cache = ReadCache::new(file);
     let file: ElfFile64<'_, LittleEndian, _> = ElfFile64::parse(&cache).ok()?;
     let start = file.segments().map(|s| s.address()).min()?;

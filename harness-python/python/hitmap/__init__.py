@@ -13,9 +13,20 @@ nothing.
 
 from __future__ import annotations
 
-from pathlib import Path as _Path
+import os as _os
+import signal as _signal
+import sys as _sys
 
-from hitmap import _native, errors
+# The command line, by its script or as `python -m hitmap`, takes over Ctrl-C when it is loaded. Until then Ctrl-C ends it
+# as it would there, with the exit code for interrupted, and not with a traceback of what is being imported.
+_program = (getattr(_sys, "argv", None) or [""])[0]
+if _os.path.basename(_program) == "hitmap" or (_program == "-m" and "hitmap" in _sys.orig_argv):
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, lambda *_: _os._exit(2))
+
+from pathlib import Path as _Path  # noqa: E402
+
+from hitmap import _native, errors  # noqa: E402
 
 _RUNTIME = _Path(__file__).parent / "_rt" / "libhitmap_rt.so"
 # Before anything else, so that a library which is imported next finds it. An installation without one still has

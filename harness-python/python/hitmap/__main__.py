@@ -11,7 +11,7 @@ from hitmap import _native
 def main() -> None:
     # The command line is Rust and installs its own handler; Python's would only set a flag that nobody reads. An engine
     # is started with Ctrl-C ignored, and stays so until that handler is there.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if callable(signal.getsignal(signal.SIGINT)):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(_native.cli(sys.argv[1:], [sys.executable, "-m", "hitmap"]))
 

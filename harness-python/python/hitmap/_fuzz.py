@@ -8,7 +8,9 @@ by cloudpickle.
 from __future__ import annotations
 
 import json
+import math
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hitmap import _travel
+from hitmap import _native, _travel
 from hitmap._harness import Harness, what_is_wrong
 from hitmap.errors import CampaignError, HarnessError
 
@@ -25,6 +27,9 @@ from hitmap.errors import CampaignError, HarnessError
 INTERRUPTED = 2
 INTERNAL = 3
 USAGE = 4
+
+# The longest file of a finding that is read, in bytes.
+_LONGEST = 64 << 20
 
 # A worker imports the script under this name (see hitmap.worker).
 _WORKER_MODULE = "__mp_main__"
@@ -39,7 +44,7 @@ class Finding:
         kind: ``exception``, ``signal``, ``exit``, ``timeout``, ``oom`` or ``sanitizer``.
         signature: what tells it from other bugs, 16 hexadecimal digits.
         title: one line for people.
-        report: all of ``report.json``; empty when that is damaged.
+        report: all of ``report.json``, with ``input`` and ``replay`` for where it lies now; empty when that is damaged.
     """
 
     path: Path
@@ -51,7 +56,7 @@ class Finding:
     @property
     def input(self) -> bytes:
         """The bytes that show the bug."""
-        return (self.path / "input").read_bytes()
+        return _native.read_file(self.path / "input", _LONGEST)
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def fuzz(
         seeds: a folder of initial inputs, or the inputs themselves.
         out: the campaign's folder; one that is there already is resumed.
         workers: processes, one a core; 1 by default.
-        max_time: seconds.
+        max_time: seconds; no limit by default, nor with ``math.inf``.
         max_execs: executions, over all workers.
         seed: of the random generator: with one worker and ``max_execs``, two runs make the same corpus.
         dictionary: a file of tokens, one ``name="value"`` a line, as AFL has them.
@@ -107,6 +112,8 @@ def fuzz(
             "hitmap.fuzz() was called while a worker imported this file; put the call under "
             '`if __name__ == "__main__":`, because workers import the file anew'
         )
+    if max_time == math.inf:
+        max_time = None
     if not isinstance(harness, Harness):
         harness = Harness(harness)
     if wrong := what_is_wrong(harness):
@@ -145,10 +152,14 @@ def findings(out: Path) -> list[Finding]:
     for path in sorted(out.glob("findings/[!.]*/")):
         kind, _, signature = path.name.rpartition("-")
         try:
-            report = json.loads((path / "report.json").read_text())
+            report = json.loads(_native.read_file(path / "report.json", _LONGEST))
         except (OSError, ValueError):
             report = None
-        if not isinstance(report, dict):
+        if isinstance(report, dict):
+            # Where it lies now, and a command of ours: the folder may come from elsewhere.
+            lies = str(path / "input")
+            report |= {"input": lies, "replay": shlex.join([sys.executable, "-m", "hitmap", "replay", lies])}
+        else:
             if not (path / "input").is_file():
                 continue
             report = {}
@@ -195,8 +206,20 @@ def _argument(harness: Harness, out: Path) -> str:
     path = out.resolve().with_name(f"{out.resolve().name}.harness.pkl")
     path.parent.mkdir(parents=True, exist_ok=True)
     remedy = "move it to a .py file, or let it make inside what it holds from outside"
-    path.write_bytes(_travel.pickled(harness, harness.name, remedy, HarnessError))
+    _replace(path, _travel.pickled(harness, harness.name, remedy, HarnessError))
     return str(path)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Under a name that nobody else has taken, then renamed: a link that somebody put there is not followed."""
+    making, name = tempfile.mkstemp(prefix=".hitmap-", dir=path.parent)
+    try:
+        with open(making, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _seed_folder(seeds: object, stack: ExitStack) -> Path | None:

@@ -174,10 +174,13 @@ def of_module(module: ModuleType) -> dict[str, Harness]:
 
 def what_is_wrong(harness: Harness) -> str | None:
     """Why a harness cannot work, in words for the user; ``None`` when nothing is known against it."""
-    if inspect.iscoroutinefunction(harness.function) or inspect.isasyncgenfunction(harness.function):
-        return f"{harness.name} is an async function: calling it runs nothing; call asyncio.run(...) inside a plain one"
-    if inspect.isgeneratorfunction(harness.function):
-        return f"{harness.name} is a generator: calling it runs nothing; remove its yield"
+    for part in ("", "decode", "encode", "mutator", "crossover", "generator"):
+        function = getattr(harness, part or "function")
+        name = f"{part}= of {harness.name}" if part else harness.name
+        if _is(function, inspect.iscoroutinefunction) or _is(function, inspect.isasyncgenfunction):
+            return f"{name} is an async function: calling it runs nothing; call asyncio.run(...) inside a plain one"
+        if _is(function, inspect.isgeneratorfunction):
+            return f"{name} is a generator: calling it runs nothing; remove its yield"
     try:
         inspect.signature(harness.function).bind(b"")
     except TypeError as error:
@@ -185,6 +188,11 @@ def what_is_wrong(harness: Harness) -> str | None:
     except ValueError:
         pass  # A C function that does not tell its parameters.
     return None
+
+
+def _is(function: object, kind: Callable[[object], bool]) -> bool:
+    """Whether a call is of that kind: that of a function, of a partial of one, or of an object."""
+    return kind(function) or kind(getattr(type(function), "__call__", None))
 
 
 def place(function: object) -> str:

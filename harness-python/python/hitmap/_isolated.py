@@ -22,6 +22,10 @@ from hitmap.errors import IsolatedError
 __all__ = ["Run", "isolated", "mark"]
 
 
+# Seconds: thirty years. The system's clocks do not count to infinity.
+_FOREVER = 1e9
+
+
 @dataclass(frozen=True)
 class Run:
     """What became of one call.
@@ -62,7 +66,7 @@ def isolated(fn: Callable[..., Any], /, *args: Any, timeout: float | None = None
 
     Args:
         fn: what to call. A function that takes a ``timeout`` itself goes in as a ``functools.partial``.
-        timeout: seconds after which the child is killed; none by default.
+        timeout: seconds after which the child is killed; none by default, nor with ``math.inf``.
 
     Raises:
         IsolatedError: when the child cannot be started: the function cannot travel, or a server cannot import what it
@@ -71,6 +75,8 @@ def isolated(fn: Callable[..., Any], /, *args: Any, timeout: float | None = None
     """
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout is {timeout}; give seconds above 0, or None for no limit")
+    if timeout is not None and timeout > _FOREVER:
+        timeout = None
     # A process that never imported it has one thread of Python. Imported here, it would run its handlers at each of a
     # worker's forks.
     threading = sys.modules.get("threading")

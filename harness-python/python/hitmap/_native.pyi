@@ -151,6 +151,9 @@ def has_witness() -> bool:
     """Whether this process was started with hitmap's witness."""
 
 def has_sanitizer() -> bool: ...
+def read_file(path: str | os.PathLike[str], most: int) -> bytes:
+    """The bytes of an ordinary file that has ``most`` of them or less; never waits for a pipe."""
+
 def take_sample(lines: str, frames: list[FrameType]) -> None:
     """Adds a sample of the native stack, with Python's beside it."""
 

@@ -38,6 +38,9 @@ NOT_THE_USERS = (str(Path(__file__).parent) + os.sep, "<frozen importlib")
 # Characters of a message that stand in a title.
 LONGEST = 200
 
+# Bytes of a pickled harness, with all that it refers to.
+LONGEST_PICKLE = 1 << 30
+
 # Causes that are followed: a chain can be a ring.
 CAUSES = 16
 
@@ -167,10 +170,17 @@ def load(argument: str) -> Harness:
 
 
 def split(argument: str) -> tuple[Path, str | None]:
-    """``FILE`` and ``NAME`` of an argument; a colon in a folder's name is no separator.
+    """``FILE`` and ``NAME`` of an argument; a colon in the name of a file or a folder is no separator.
 
     ``FILE.py::Class::test``, as pytest has it, is ``FILE.py:Class.test``.
     """
+    if Path(argument).is_file():
+        return Path(argument), None
+    for at in (at for at in reversed(range(len(argument))) if argument[at] == ":"):
+        name = argument[at:].lstrip(":").replace("::", ".")
+        if Path(argument[:at]).is_file() and all(map(str.isidentifier, name.split("."))):
+            return Path(argument[:at]), name
+    # Nothing is there; the message names the file that was meant.
     if "::" in argument:
         argument, _, rest = argument.partition("::")
         argument += ":" + rest.replace("::", ".")
@@ -208,8 +218,7 @@ def import_file(path: Path) -> ModuleType:
 
 def unpickle(path: Path) -> Harness:
     """A harness that `hitmap.fuzz` sent because it has no file."""
-    with path.open("rb") as file:
-        found = pickle.load(file)
+    found = pickle.loads(_native.read_file(path, LONGEST_PICKLE))
     if not isinstance(found, Harness):
         raise LoadFailure(LoadFailure.OTHER, f"{path.name} holds a {type(found).__name__}, not a harness")
     return found

@@ -12,6 +12,7 @@ use addr2line::Loader;
 use addr2line::gimli::DwLang;
 
 use super::functions::Functions;
+use crate::disk;
 
 /// What one address is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,10 +54,8 @@ impl Names {
     /// Opens a library's file; `None` when it cannot be read, or is no file.
     pub fn open(path: impl AsRef<Path>) -> Option<Names> {
         let path = path.as_ref();
-        // Opening a pipe would wait for a writer.
-        if !std::fs::metadata(path).ok()?.is_file() {
-            return None;
-        }
+        // The path may be a target's word for what it has loaded.
+        disk::open(path).ok()?;
         let loader = Loader::new(path).ok()?;
         Some(Names { loader, functions: Functions::read(path), demangled: RefCell::default() })
     }

@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use hitmap_wire::identity::{Identity, identity_from};
@@ -20,6 +19,7 @@ use object::{
 };
 
 use super::PlacesError;
+use crate::disk::{self, Opened};
 
 /// One edge.
 pub struct Edge {
@@ -55,11 +55,12 @@ pub fn with_file<T>(
     read: impl FnOnce(&Elf<'_, &ReadCache<File>>, &ReadCache<File>) -> Result<T, String>,
 ) -> Result<T, PlacesError> {
     let unreadable = |cause| PlacesError::Unreadable { path: path.to_owned(), cause };
-    // A path from a saved map may name anything by now; opening a pipe would wait for a writer.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("not a file")));
-    }
-    let cache = ReadCache::new(File::open(path).map_err(unreadable)?);
+    // A path from a saved map may name anything by now.
+    let file = match disk::look(path).map_err(unreadable)? {
+        Opened::File(file, _) => file,
+        Opened::Else(what) => return Err(unreadable(disk::not_a_file(what))),
+    };
+    let cache = ReadCache::new(file);
     let parsed = Elf::parse(&cache).map_err(|error| error.to_string()).and_then(|file| read(&file, &cache));
     parsed.map_err(|cause| PlacesError::Malformed { path: path.to_owned(), cause })
 }

@@ -110,8 +110,10 @@ pub enum Problem {
         /// What it is.
         what: &'static str,
     },
-    /// Larger than any snapshot.
-    #[error("it has {bytes} bytes and the limit is {limit}; it is no snapshot")]
+    /// Larger than any snapshot, or entry of a feature log.
+    #[error(
+        "it has {bytes} bytes in one piece and the limit is {limit}; it was not written by hitmap, so move it away"
+    )]
     TooLarge {
         /// Its size.
         bytes: u64,

@@ -7,11 +7,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{FileError, Malformed, Problem, Snapshot};
+use crate::disk::{self, Opened};
 use crate::frame::{FrameError, HEAD, Head};
 
 /// The largest snapshot file, in bytes: half a billion hits.
@@ -56,18 +56,10 @@ impl Snapshot {
 
 /// Opens an ordinary file for reading; anything else is an error, and none of it blocks.
 pub(super) fn open(path: &Path) -> Result<(File, u64), FileError> {
-    let system = FileError::system(path, "open it");
-    // Opening a pipe waits for a writer unless it is told not to.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(&system)?;
-    let about = file.metadata().map_err(&system)?;
-    let kind = about.file_type();
-    let what = match kind {
-        _ if kind.is_file() => return Ok((file, about.len())),
-        _ if kind.is_dir() => "a folder",
-        _ if kind.is_fifo() => "a pipe",
-        _ => "a device",
-    };
-    Err(FileError::new(path, Problem::NotAFile { what }))
+    match disk::look(path).map_err(FileError::system(path, "open it"))? {
+        Opened::File(file, len) => Ok((file, len)),
+        Opened::Else(what) => Err(FileError::new(path, Problem::NotAFile { what })),
+    }
 }
 
 /// Replaces `path` by what `write` writes, at once or not at all.

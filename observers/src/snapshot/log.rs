@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::file::open;
+use super::file::{LARGEST, open};
 use super::record::{encode_module, take};
 use super::{FeatureRecord, FileError, Malformed, ModuleId, Problem};
 use crate::frame::{self, FrameError, HEAD, Head};
@@ -86,6 +86,8 @@ impl FeatureReader {
         let left = len - self.offset;
         match Head::read(&self.bytes(left.min(HEAD as u64))?) {
             Ok(head) if left < head.frame() => Ok(None),
+            // A file with a hole in it can be as long as a forged head says.
+            Ok(head) if head.frame() > LARGEST => Err(self.too_large(head.frame())),
             Ok(head) => Ok(Some(head)),
             Err(FrameError::Empty | FrameError::Truncated { .. }) => Ok(None),
             Err(error) => Err(self.malformed(error.into())),
@@ -110,6 +112,10 @@ impl FeatureReader {
 
     fn len(&self) -> Result<u64, FileError> {
         Ok(self.file.metadata().map_err(FileError::system(&self.path, "read it"))?.len())
+    }
+
+    fn too_large(&self, bytes: u64) -> FileError {
+        self.error(Problem::TooLarge { bytes, limit: LARGEST })
     }
 
     fn malformed(&self, error: Malformed) -> FileError {
@@ -251,7 +257,11 @@ fn is_tearing(error: &Malformed) -> bool {
 impl FeatureReader {
     /// An error when a sound frame begins anywhere behind the damage at which the reader stands.
     fn refuse_sound_frames(&self, error: Malformed) -> Result<(), FileError> {
-        let rest = self.bytes(self.len()? - self.offset)?;
+        let rest = self.len()? - self.offset;
+        if rest > LARGEST {
+            return Err(self.too_large(rest));
+        }
+        let rest = self.bytes(rest)?;
         let starts = rest.windows(frame::MAGIC.len()).enumerate().skip(1).filter(|(_, bytes)| *bytes == frame::MAGIC);
         match starts.map(|(at, _)| frame::decode_any(&rest[at..])).any(|frame| frame.is_ok()) {
             true => Err(self.error(Problem::Damaged { at: self.offset, error })),

@@ -10,6 +10,8 @@
 use std::io::Write;
 use std::os::fd::AsRawFd;
 
+#[path = "../../../observers/src/disk.rs"]
+pub mod disk;
 #[path = "../../../observers/src/frame.rs"]
 pub mod frame;
 #[path = "../../../observers/src/snapshot/mod.rs"]

@@ -23,9 +23,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hitmap._native import Module, Snapshot
+from hitmap._native import Module, Snapshot, read_file
 
 __all__ = ["LAYOUTS", "load", "snapshot"]
+
+# The largest file that is read, in bytes: a map of half a billion edges, twice.
+LARGEST = 1 << 30
 
 LAYOUTS = ("memcov", "bitmap", "bytes")
 
@@ -46,10 +49,10 @@ def load(path: str | os.PathLike[str], libraries: Sequence[str | os.PathLike[str
         ValueError: when it holds no such map; the text names the file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file, or it is not an ordinary one")
     try:
-        return snapshot(path.read_bytes(), libraries, layout)
+        return snapshot(read_file(path, LARGEST), libraries, layout)
+    except OSError as error:
+        raise ValueError(str(error)) from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -8,7 +8,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use hitmap_observers::disk;
+
 use super::segment::Segment;
+
+/// The longest input that is run, in bytes. AFL++ makes none longer than a megabyte.
+const LONGEST: u64 = hitmap_wire::batch::DEFAULT_ARENA as u64;
 
 /// The place of the next input.
 pub enum Inputs {
@@ -39,18 +44,16 @@ impl Inputs {
         match self {
             Inputs::Shared(segment) => segment.counted(into),
             Inputs::File(path) => {
-                let told = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-                File::open(path).and_then(|mut file| file.read_to_end(into)).map_err(told)?;
+                *into = disk::read(path, LONGEST)?;
             }
             Inputs::Stream(file) if file.metadata()?.is_file() => {
                 // From its beginning, wherever the last run, or the fuzzer, left the offset.
-                let len = file.metadata()?.len() as usize;
-                into.resize(len, 0);
+                let len = file.metadata()?.len().min(LONGEST);
+                into.resize(len as usize, 0);
                 file.read_exact_at(into, 0)?;
             }
             Inputs::Stream(file) => {
-                let mut file = file;
-                file.read_to_end(into)?;
+                file.take(LONGEST).read_to_end(into)?;
             }
         }
         Ok(())
