@@ -248,7 +248,7 @@ def test_run_counts_what_a_crash_left(hitmap_, name):
 def test_run_says_what_to_do_when_nothing_was_recorded(hitmap_, name):
     ended = hitmap_("run", "--name", name, "--", "true")
     assert ended.code == 0
-    assert "0 of 8,388,608 bits covered; compile with" in ended.err
+    assert "0 of 8,388,608 bits covered; build with hitmap-clang++ --hitmap-live" in ended.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

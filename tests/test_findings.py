@@ -25,7 +25,7 @@ def harness(built, tmp_path):
     def write(body: str, before: str):
         path = tmp_path / "harness.py"
         path.write_text(f"""\
-import os, pathlib, signal, subprocess, sys, time
+import os, pathlib, signal, subprocess, sys, time\nfrom time import sleep
 import hitmap
 import coverage_only
 
@@ -113,7 +113,7 @@ def test_an_input_that_is_killed_each_time_is_a_finding(fuzz, out):
 
 
 def test_a_server_that_somebody_kills_is_no_finding(fuzz, out):
-    ended = fuzz("if not flag.exists():\n    flag.touch()\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(9)")
+    ended = fuzz("if not flag.exists():\n    flag.touch()\n    os.kill(os.getppid(), signal.SIGKILL)\n    sleep(9)")
     assert (ended.code, out.kinds) == (0, ()), ended.said
 
 
@@ -153,7 +153,17 @@ def test_a_slow_run_elsewhere_is_not_cut(fuzz, out):
     assert [f.report["python_frames"][0]["function"] for f in out.findings] == ["spin_a"]
 
 
-@pytest.mark.parametrize("how", ["signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))", "time.sleep(0)"])
+def test_a_hang_that_a_look_wakes_is_a_hang_all_the_same(fuzz, out):
+    """C's sleep() ends early when a signal comes."""
+    body = 'import ctypes\nif data[1:2] < b"\\x10": ctypes.CDLL(None).sleep(1000)'
+    fuzz(body, "-t", 1000, seed_inputs=(b"x........", b"x\0"), execs=3_000)
+    assert out.kinds == ("timeout",)
+    assert out.findings[0].report["reproduces"]
+    assert out.count("runs_cut") >= 2
+    assert out.count("runs_died") == out.count("runs_cut")
+
+
+@pytest.mark.parametrize("how", ["signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))", "sleep(0)"])
 def test_a_hang_that_hears_no_signal_is_ended(how, fuzz, out):
     fuzz(f"{how}\nspin_a()", "-t", 300, before=SPINS, execs=30)
     assert out.kinds == ("timeout",)

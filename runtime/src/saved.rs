@@ -64,7 +64,7 @@ fn read<'a>(process: &Process, bytes: &'a [u8]) -> Result<Vec<(usize, &'a [u8])>
     if take(&mut rest, 8)? != MAGIC || word(&mut rest)? != VERSION {
         return Err(E_SIZE);
     }
-    let mut found: Vec<(Option<(&Part, usize)>, &[u8])> = Vec::new();
+    let mut found: Vec<(Option<Named<'_>>, &[u8])> = Vec::new();
     for _ in 0..word(&mut rest)? {
         let len = word(&mut rest)? as usize;
         let name = take(&mut rest, identity::LEN)?.get(..len).ok_or(E_SIZE)?;
@@ -93,8 +93,11 @@ fn word(rest: &mut &[u8]) -> Result<u32, i32> {
     Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
+/// A part, and the dense number of its first edge.
+type Named<'a> = (&'a Part, usize);
+
 /// Parts that have edges in the view.
-fn counted(process: &Process) -> impl Iterator<Item = (&Part, usize)> {
+fn counted(process: &Process) -> impl Iterator<Item = Named<'_>> {
     process.parts.iter().filter_map(|part| part.first.map(|first| (part, first)))
 }
 

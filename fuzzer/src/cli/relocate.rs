@@ -34,6 +34,10 @@ pub struct Moved {
     to: String,
     carried: u64,
     dropped: u64,
+    /// Of those that were dropped: in functions that are not told apart.
+    unclear: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    such_as: Option<String>,
 }
 
 /// Whether hits of a module are to be carried to the file that the user named. One that lies by itself, in no
@@ -52,8 +56,8 @@ pub struct Relocate<'a> {
     typed: &'a Typed,
     targets: Vec<(ModuleId, Library)>,
     known: BTreeMap<(Vec<u8>, u32, u32), Relocation>,
-    /// Hits carried and dropped so far, by name, old and new build.
-    moved: BTreeMap<(String, String, String), (u64, u64)>,
+    /// What became of hits so far, by name, old and new build.
+    moved: BTreeMap<(String, String, String), Moved>,
 }
 
 impl<'a> Relocate<'a> {
@@ -98,12 +102,23 @@ impl<'a> Relocate<'a> {
             let relocation = Relocation::between(&self.find(module.id())?, &self.targets[target].1);
             self.known.insert(key.clone(), relocation);
         }
-        let (hits, dropped) = self.known[&key].carry(module.hits());
+        let became = self.known[&key].carry(module.hits());
         let id = self.targets[target].0.clone();
-        let builds = (id.name.clone(), module.id().identity.to_string(), id.identity.to_string());
-        let moved = self.moved.entry(builds).or_default();
-        *moved = (moved.0 + hits.len() as u64, moved.1 + dropped);
-        Ok(ModuleMap::new(id, hits).expect("edges of the new build"))
+        let (name, from, to) = (id.name.clone(), module.id().identity.to_string(), id.identity.to_string());
+        let moved = self.moved.entry((name.clone(), from.clone(), to.clone())).or_insert(Moved {
+            name,
+            from,
+            to,
+            carried: 0,
+            dropped: 0,
+            unclear: 0,
+            such_as: None,
+        });
+        moved.carried += became.hits.len() as u64;
+        moved.dropped += became.dropped;
+        moved.unclear += became.unclear;
+        moved.such_as = moved.such_as.take().or(became.such_as);
+        Ok(ModuleMap::new(id, became.hits).expect("edges of the new build"))
     }
 
     /// The file of a build that was counted: where it was, or where the user says.
@@ -127,21 +142,23 @@ impl<'a> Relocate<'a> {
 
     /// What was done, build by build.
     pub fn moved(&self) -> Vec<Moved> {
-        let one = |((name, from, to), (carried, dropped)): (&(String, String, String), &(u64, u64))| Moved {
-            name: name.clone(),
-            from: from.clone(),
-            to: to.clone(),
-            carried: *carried,
-            dropped: *dropped,
-        };
-        self.moved.iter().map(one).collect()
+        self.moved.values().cloned().collect()
     }
 
     /// The same in sentences.
     pub fn told(&self) -> Vec<String> {
         let one = |moved: Moved| {
+            let unclear = match &moved.such_as {
+                Some(function) => format!(
+                    ", {} of them because the builds have several functions of that name, or that file was moved or \
+                     replaced: {}",
+                    grouped(moved.unclear),
+                    maps::printable(function)
+                ),
+                None => String::new(),
+            };
             format!(
-                "{}: {} hits of build {} were carried over to build {}, {} were dropped",
+                "{}: {} hits of build {} were carried over to build {}, {} were dropped{unclear}",
                 maps::printable(&moved.name),
                 grouped(moved.carried),
                 moved.from,

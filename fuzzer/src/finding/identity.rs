@@ -256,12 +256,18 @@ impl Clues<'_> {
 fn of_exception(clues: &Clues<'_>, exception: &Exception) -> Identity {
     let (title, python) = exception.root();
     let kind = type_of(title).to_string();
-    let native = |frames: &[Frame]| Place::within(before_python(frames), true);
+    // Where the recursion was when it reached the limit is chance.
+    let is_recursion = kind == "RecursionError";
+    let native =
+        |frames: &[Frame]| match cycle_of(&before_python(frames).iter().filter(|f| is_own(f)).collect::<Vec<_>>()) {
+            cycle if is_recursion && !cycle.is_empty() => Some(Place::function(&cycle[0])),
+            _ => Place::within(before_python(frames), true),
+        };
     let at = native(&clues.thrown)
         .or_else(|| native(&clues.raised))
-        .or_else(|| match kind.as_str() {
-            "RecursionError" => recurring(python).map(|frame| Place::Python { frame, exact: false }),
-            _ => users(python).map(|frame| Place::Python { frame, exact: true }),
+        .or_else(|| match is_recursion {
+            true => recurring(python).map(|frame| Place::Python { frame, exact: false }),
+            false => users(python).map(|frame| Place::Python { frame, exact: true }),
         })
         .unwrap_or_default();
     match clues.outcome {
@@ -277,6 +283,10 @@ const CALLERS: usize = 4;
 impl Place {
     fn native(frame: &Frame) -> Place {
         Place::Native { frame: Box::new(frame.clone()), callers: Vec::new(), exact: true }
+    }
+
+    fn function(frame: &Frame) -> Place {
+        Place::Native { frame: Box::new(frame.clone()), callers: Vec::new(), exact: false }
     }
 
     /// The innermost frame of the library's own code. Where the end was meant, such as a throw, and that function never
@@ -350,7 +360,6 @@ fn recurring(frames: &[PythonFrame]) -> Option<PythonFrame> {
 
 /// What stays on the stack of a run that does not end, as far as several looks tell it.
 fn stayed(looks: &[Look], last: &[Frame], python: &[PythonFrame]) -> Place {
-    let function = |frame: &Frame| Place::Native { frame: Box::new(frame.clone()), callers: Vec::new(), exact: false };
     let mut stacks: Vec<&[Frame]> = looks.iter().map(|look| look.frames.as_slice()).collect();
     stacks.retain(|frames| !frames.is_empty());
     // The last words may be another thread's, so they count only where there was no look.
@@ -370,7 +379,7 @@ fn stayed(looks: &[Look], last: &[Frame], python: &[PythonFrame]) -> Place {
         common.iter().enumerate().filter(|(at, _)| outermost_of_its_address(*at)).map(|(_, frame)| frame).collect();
     let until_python = whole.iter().position(|frame| is_eval(frame)).unwrap_or(whole.len());
     if let Some(frame) = whole[..until_python].iter().find(|frame| is_own(frame)) {
-        return function(frame);
+        return Place::function(frame);
     }
     let calls: Vec<_> = looks.iter().filter_map(|look| look.python.clone()).collect();
     let calls = hang::common_python(&calls);
@@ -378,7 +387,7 @@ fn stayed(looks: &[Look], last: &[Frame], python: &[PythonFrame]) -> Place {
     if let Some(frame) = frame {
         return Place::Python { frame, exact: false };
     }
-    whole.iter().find(|frame| is_own(frame)).map_or(Place::Nowhere, |frame| function(frame))
+    whole.iter().find(|frame| is_own(frame)).map_or(Place::Nowhere, |frame| Place::function(frame))
 }
 
 /// The stack by addresses, without the frames of inlined code.

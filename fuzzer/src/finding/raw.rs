@@ -9,6 +9,7 @@ use hitmap_wire::outcome::Outcome;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::hang::{self, Physical};
+use super::log::sanitizer_kind;
 use super::python;
 
 /// Frames that count, from the innermost.
@@ -64,6 +65,33 @@ pub fn of_death(
     for (identity, offset) in &chosen {
         hash.update(identity.as_bytes());
         hash.update(&offset.to_le_bytes());
+    }
+    hash.digest()
+}
+
+/// Python frames that count where native ones do not tell.
+const PYTHON_DEPTH: usize = 3;
+
+/// Whether the log tells more of a death than its stack: what a sanitizer found, or, where the stack has no
+/// instrumented library, which Python code it was.
+pub fn is_told_by_words(outcome: Outcome, death: &Death, objects: &[Loaded], modules: &[Module]) -> bool {
+    let mut places = death.stack.frames.iter().filter_map(|address| place(*address, objects));
+    outcome == Outcome::Sanitizer || !places.any(|(identity, _)| modules.iter().any(|m| m.identity == identity))
+}
+
+/// The hash together with what the log tells.
+pub fn with_words(raw: u64, outcome: Outcome, log: &str) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&raw.to_le_bytes());
+    if outcome == Outcome::Sanitizer {
+        hash.update(sanitizer_kind(log).unwrap_or_default().as_bytes());
+        return hash.digest();
+    }
+    for frame in python::of_faulthandler(log).iter().take(PYTHON_DEPTH) {
+        for part in [frame.file.as_bytes(), &frame.line.to_le_bytes(), frame.function.as_bytes()] {
+            hash.update(part);
+            hash.update(&[0]);
+        }
     }
     hash.digest()
 }
@@ -186,6 +214,31 @@ mod tests {
         let samples: Vec<Sample> = samples.iter().map(sample).collect();
         // Functions begin at each 0x100.
         of_hang_with(&samples, &[library, python], &[module], |_, offset| Some((offset & !0xFF) + 1))
+    }
+
+    #[test]
+    fn what_the_stack_does_not_tell_is_told_by_words() {
+        let dump =
+            |line: u32| format!("Current thread 0x1 (most recent call first):\n  File \"h.py\", line {line} in f\n");
+        let words = |outcome, log: &str| with_words(7, outcome, log);
+        assert_ne!(words(Outcome::Signal, &dump(3)), words(Outcome::Signal, &dump(4)));
+        assert_eq!(words(Outcome::Signal, &dump(3)), words(Outcome::Signal, &format!("noise\n{}", dump(3))));
+        let report = |kind| format!("SUMMARY: AddressSanitizer: {kind} (/x/a.so+0x3)\n");
+        assert_ne!(words(Outcome::Sanitizer, &report("a")), words(Outcome::Sanitizer, &report("b")));
+        let library = library("a", 0x1000);
+        let module = |name: &[u8]| Module {
+            identity: Identity::new(name),
+            path: "a".into(),
+            kind: 0,
+            base: 4096,
+            edges: 1,
+            load_bias: 0,
+            pc_table: 0,
+        };
+        let is_told = |outcome, name| {
+            is_told_by_words(outcome, &death(0, &[0x1010]), std::slice::from_ref(&library), &[module(name)])
+        };
+        assert!(!is_told(Outcome::Signal, b"a") && is_told(Outcome::Signal, b"b") && is_told(Outcome::Sanitizer, b"a"));
     }
 
     #[test]

@@ -29,10 +29,9 @@ pub fn of(identity: &Identity, clues: &Clues<'_>, exit_code: Option<i32>, words:
             format!("{name}{}{}", within(at), said.map(|said| format!(": {said}")).unwrap_or_default())
         }
         Identity::Overflow { cycle } => {
-            let name = clues
-                .signal
-                .map_or_else(|| "stack overflow".to_string(), |s| format!("{}, stack overflow", signal_name(s)));
-            format!("{name}: {}", around(cycle))
+            let name =
+                clues.sanitizer.clone().or_else(|| clues.signal.map(|s| format!("{}, stack overflow", signal_name(s))));
+            format!("{}: {}", name.unwrap_or_else(|| "stack overflow".into()), around(cycle))
         }
         Identity::Hang { at } => format!("ran longer than the time limit{}", within(at)),
         Identity::Memory { at } => match (exception, clues.death.filter(|death| !death.thrown.is_empty())) {

@@ -39,8 +39,8 @@ const LONGEST_BATCH: Duration = Duration::from_millis(100);
 const LOOKS: usize = 8;
 const LOOKS_AT_MEMORY: usize = 4;
 
-/// Looks at one that takes long before that: at its first time, at twice and at four times that.
-const EARLY_LOOKS: [usize; 3] = [2, 2, 1];
+/// Looks at one that takes long before that, and when: in quarters of the time to the first.
+const EARLY_LOOKS: [(usize, u32); 3] = [(2, 4), (2, 5), (1, 8)];
 
 /// What a child is held against while it works.
 pub struct Watch<'a> {
@@ -165,15 +165,22 @@ impl Child {
             if spent >= limits.timeout {
                 header.enough.store(1, Ordering::Relaxed);
                 let looks = looks.get_or_insert_with(|| Looks::new(files));
-                if looks.take(LOOKS, self.pid, files, server)? == Looked::Working {
+                let looked = looks.take(LOOKS, self.pid, files, server)?;
+                // A look wakes a target that sleeps, which then comes to its end: too late.
+                if looked == Looked::Working || matches!(wait_either(files, server, Duration::ZERO), Woken::Done) {
                     self.end(cur, Outcome::Timeout, looks, files, server, watch)?;
                     return Ok(BatchEnd::TimedOut);
                 }
-            } else if early < EARLY_LOOKS.len() && watch.first_look.is_some_and(|first| spent >= first * (1 << early)) {
+            } else if let Some((count, quarters)) = EARLY_LOOKS.get(early)
+                && watch.first_look.is_some_and(|first| spent >= first * *quarters / 4)
+            {
                 header.enough.store(1, Ordering::Relaxed);
                 let looks = looks.get_or_insert_with(|| Looks::new(files));
-                looks.take(EARLY_LOOKS[early], self.pid, files, server)?;
-                if looks.taken > 1 && (watch.is_known)(Outcome::Timeout, &looks.samples(files)) {
+                let looked = looks.take(*count, self.pid, files, server)?;
+                // One that slept and was woken by the first look is seen no second time.
+                let was_woken =
+                    looked == Looked::Spoke && matches!(wait_either(files, server, Duration::ZERO), Woken::Done);
+                if (looks.taken > 1 || was_woken) && (watch.is_known)(Outcome::Timeout, &looks.samples(files)) {
                     self.was_cut = true;
                     self.end(cur, Outcome::Timeout, looks, files, server, watch)?;
                     return Ok(BatchEnd::TimedOut);
@@ -312,11 +319,11 @@ mod tests {
                         asked += 1;
                         match answers(asked) {
                             Answer::Nothing => {}
-                            Answer::ComesBack => control::wake(files.done.as_fd()).unwrap(),
-                            Answer::Sample => {
-                                let note = &files.batch.sample_notes()[files.batch.samples_taken()];
-                                note.moment.store(Moment::Anywhere as u32, Ordering::Release);
+                            Answer::ComesBack => {
+                                sample(&files);
+                                control::wake(files.done.as_fd()).unwrap();
                             }
+                            Answer::Sample => sample(&files),
                         }
                     }
                 }
@@ -335,6 +342,11 @@ mod tests {
         player.join().unwrap();
         let sent = sent.lock().unwrap().clone();
         (end, child, sent)
+    }
+
+    fn sample(files: &Files) {
+        let note = &files.batch.sample_notes()[files.batch.samples_taken()];
+        note.moment.store(Moment::Anywhere as u32, Ordering::Release);
     }
 
     fn samples(count: usize) -> Vec<i32> {
@@ -359,16 +371,24 @@ mod tests {
     fn another_hang_gets_its_time() {
         let (end, child, sent) = check(300, Some(20), |_| Answer::Sample, false);
         assert_eq!((end, child.was_cut), (BatchEnd::TimedOut, false));
-        let early: usize = EARLY_LOOKS.iter().sum();
+        let early: usize = EARLY_LOOKS.iter().map(|(count, _)| count).sum();
         assert!(child.samples.len() > early, "{} samples", child.samples.len());
         assert!(sent.ends_with(&[libc::SIGABRT, libc::SIGCONT]));
     }
 
     #[test]
-    fn who_comes_back_while_it_is_looked_at_is_no_hang() {
+    fn who_is_woken_by_a_look_at_the_limit_is_late_all_the_same() {
         let (end, child, sent) = check(60, None, |_| Answer::ComesBack, false);
-        assert_eq!((end, child.samples.len()), (BatchEnd::Done, 0));
-        assert_eq!(sent, samples(1));
+        assert_eq!((end, child.samples.len()), (BatchEnd::TimedOut, 1));
+        assert_eq!(sent[..2], [sample_signal(), libc::SIGABRT]);
+    }
+
+    #[test]
+    fn who_is_woken_by_an_early_look_is_cut_when_it_is_known() {
+        let (end, child, sent) = check(60_000, Some(20), |_| Answer::ComesBack, true);
+        assert_eq!((end, child.was_cut, sent), (BatchEnd::TimedOut, true, vec![sample_signal(), libc::SIGKILL]));
+        let (end, child, sent) = check(60_000, Some(20), |_| Answer::ComesBack, false);
+        assert_eq!((end, child.was_cut, sent), (BatchEnd::Done, false, samples(1)));
     }
 
     #[test]

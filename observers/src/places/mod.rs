@@ -91,6 +91,12 @@ impl Library {
         self.table.edges.get(local as usize).is_some_and(|edge| edge.entry)
     }
 
+    /// All that the file says of where an edge is; `None` when there is no such edge.
+    pub fn find(&self, local: u32) -> Option<Found> {
+        let edge = self.table.edges.get(local as usize)?;
+        Some(self.names.as_ref().map_or_else(Found::default, |names| names.find(edge.address)))
+    }
+
     /// The place of an edge, by its number within the library; `None` when there is no such edge.
     /// What the file does not say is left empty.
     pub fn place(&self, local: u32) -> Option<Place> {

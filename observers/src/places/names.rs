@@ -36,6 +36,8 @@ pub struct Found {
     pub start: Option<u64>,
     /// Whether that function never returns: it ends the process, or throws.
     pub is_noreturn: bool,
+    /// Its symbol as the linker knows it; `None` in a stripped file.
+    pub symbol: Option<String>,
 }
 
 /// One library's debug information.
@@ -71,6 +73,7 @@ impl Names {
         let holds = |at: u64| function.is_none_or(|(start, end)| (start..end).contains(&at));
         let symbol = self.loader.find_symbol_info(address).filter(|symbol| holds(symbol.address()));
         let start = function.map(|(start, _)| start).or(symbol.as_ref().map(|symbol| symbol.address()));
+        let raw = symbol.as_ref().map(|symbol| symbol.name().to_owned());
         let symbol = symbol.map(|symbol| self.demangled(symbol.name(), None));
         let mut named = Vec::new();
         if let Ok(mut inlined) = self.loader.find_frames(address) {
@@ -91,7 +94,8 @@ impl Names {
             _ => {}
         }
         named.retain(|frame| !frame.function.is_empty());
-        Found { named, start, is_noreturn: function.is_some_and(|range| !self.functions.can_return(range)) }
+        let is_noreturn = function.is_some_and(|range| !self.functions.can_return(range));
+        Found { named, start, is_noreturn, symbol: raw }
     }
 
     fn demangled(&self, name: &str, language: Option<DwLang>) -> String {

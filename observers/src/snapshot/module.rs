@@ -45,8 +45,8 @@ impl ModuleId {
             self.name.clone_from(&other.name);
             self.path.clone_from(&other.path);
         }
-        let below = |id: &ModuleId| (id.below.is_empty(), id.below.clone());
-        if below(other) < below(self) {
+        let order = |below: &str| (!below.ends_with(&format!("/{}", self.name)), below.to_owned());
+        if order(&other.below) < order(&self.below) {
             self.below.clone_from(&other.below);
         }
     }
