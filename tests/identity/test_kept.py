@@ -80,8 +80,9 @@ def test_replay_and_a_build_elsewhere_give_the_same_names(target, identity_built
         (files / f"{number:04}").write_bytes(data)
     said = [replayed(hitmap_, built.harness(target), files) for built in (identity_built, identity_built, built_elsewhere)]
     assert len({signature for signature, _ in said[0]}) == bugs(target), said[0]
-    assert said[0] == said[1]
-    assert [each[0] for each in said[0]] == [each[0] for each in said[2]], list(zip(said[0], said[2], strict=True))
+    # Titles hold what this run said, signatures do not.
+    for other in said[1:]:
+        assert [signature for signature, _ in said[0]] == [signature for signature, _ in other], (said[0], other)
 
 
 def replayed(hitmap: Hitmap, harness: Path, files: Path) -> list[tuple[str, str]]:
