@@ -2,7 +2,7 @@
 //! thousand times is named once.
 
 use hitmap_observers::places::function_start;
-use hitmap_wire::batch::notes::{Death, PYTHON_TELLS, STACK_ENDED, Sample};
+use hitmap_wire::batch::notes::{BAD_ALLOC, Death, PYTHON_TELLS, STACK_ENDED, Sample};
 use hitmap_wire::identity::{Identity, Loaded};
 use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
@@ -41,7 +41,13 @@ pub fn of_death(
     let places: Vec<Place> = death
         .map(|death| death.stack.frames.iter().filter_map(|address| place(*address, objects)).collect())
         .unwrap_or_default();
-    let chosen: Vec<Place> = if matches!(outcome, Outcome::Timeout | Outcome::OutOfMemory) {
+    // Where an allocation failed is no chance.
+    let by_chance = match outcome {
+        Outcome::Timeout => true,
+        Outcome::OutOfMemory => !death.is_some_and(|death| death.has(BAD_ALLOC)),
+        _ => false,
+    };
+    let chosen: Vec<Place> = if by_chance {
         let instrumented = |p: &&Place| modules.iter().any(|m| m.identity == p.0);
         places.iter().rfind(instrumented).copied().into_iter().collect()
     } else if death.is_some_and(|death| death.has(STACK_ENDED)) {
@@ -55,7 +61,6 @@ pub fn of_death(
     };
     let mut hash = Xxh3::new();
     hash.update(&[outcome as u8]);
-    let by_chance = matches!(outcome, Outcome::Timeout | Outcome::OutOfMemory);
     if !by_chance {
         hash.update(&status.unwrap_or(0).to_le_bytes());
     }

@@ -167,8 +167,13 @@ impl Child {
                 let looks = looks.get_or_insert_with(|| Looks::new(files));
                 let looked = looks.take(LOOKS, self.pid, files, server)?;
                 // A look wakes a target that sleeps, which then comes to its end: too late.
-                if looked == Looked::Working || matches!(wait_either(files, server, Duration::ZERO), Woken::Done) {
+                let woke = matches!(wait_either(files, server, Duration::ZERO), Woken::Done);
+                if looked == Looked::Working || woke {
                     self.end(cur, Outcome::Timeout, looks, files, server, watch)?;
+                    if woke {
+                        // The later ones are of what came after the sleep.
+                        self.samples.truncate(1);
+                    }
                     return Ok(BatchEnd::TimedOut);
                 }
             } else if let Some((count, quarters)) = EARLY_LOOKS.get(early)

@@ -15,6 +15,7 @@ use pyo3::types::{PyString, PyTraceback, PyType};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::barrier;
+use super::crash::walk;
 use super::origin::{self, Origin};
 use super::outcome::{Ended, Harness};
 
@@ -101,6 +102,13 @@ impl<'py> Raised<'py> {
         let mut places = self.places();
         if self.root().is_instance_of::<PyRecursionError>() {
             places = repeated(places);
+            let functions = origin.raised.iter().map(|frame| walk::function(*frame)).filter(|start| *start != 0);
+            for function in repeated_functions(functions.collect()) {
+                if let Some(object) = objects.iter().find(|o| (o.span.0..o.span.1).contains(&function)) {
+                    hash.update(object.identity.as_bytes());
+                    hash.update(&(function - object.bias).to_le_bytes());
+                }
+            }
         } else {
             let frames = if origin.thrown.is_empty() { &origin.raised } else { &origin.thrown };
             let counted = frames.iter().filter(|frame| !origin::is_interpreters(**frame));
@@ -236,6 +244,15 @@ fn once(places: Vec<Place>) -> Vec<Place> {
         }
     }
     seen
+}
+
+/// Functions outside of the interpreter that stand on a stack more than once, each once, by address.
+fn repeated_functions(mut starts: Vec<u64>) -> Vec<u64> {
+    starts.retain(|start| !origin::is_interpreters(*start));
+    starts.sort_unstable();
+    let mut repeated: Vec<u64> = starts.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    repeated.dedup();
+    repeated
 }
 
 /// Those that come more than once, in an order of their own.

@@ -1,5 +1,5 @@
 //! `_exit`: `exit` and `quick_exit` call handlers, this calls nobody. And `pthread_exit`, which takes the
-//! stack away before anybody is called.
+//! stack away before anybody is called; `pthread_cancel` of oneself ends in the same.
 
 use std::ffi::{c_int, c_void};
 
@@ -44,4 +44,21 @@ pub unsafe extern "C-unwind" fn pthread_exit(value: *mut c_void) -> ! {
     type Call = unsafe extern "C-unwind" fn(*mut c_void) -> !;
     // SAFETY: the C library's function of this name has this type.
     unsafe { std::mem::transmute::<*mut c_void, Call>(real::LEAVE.address())(value) }
+}
+
+/// Tells of it first, where a thread means itself: the stack is gone when the cancellation takes effect.
+///
+/// # Safety
+/// That of `pthread_cancel`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn pthread_cancel(thread: libc::pthread_t) -> c_int {
+    // SAFETY: no pointers are passed.
+    let is_own = unsafe { libc::pthread_equal(thread, libc::pthread_self()) } != 0;
+    if let Some(hooks) = hooks().filter(|_| is_own) {
+        // SAFETY: hooks are functions of their types.
+        unsafe { (hooks.leave)() };
+    }
+    type Call = unsafe extern "C-unwind" fn(libc::pthread_t) -> c_int;
+    // SAFETY: the C library's function of this name has this type.
+    unsafe { std::mem::transmute::<*mut c_void, Call>(real::CANCEL.address())(thread) }
 }

@@ -41,10 +41,11 @@ pub static SYSV_SIGNAL: Function = Function::new(c"sysv_signal");
 pub static SET: Function = Function::new(c"sigset");
 pub static EXIT: Function = Function::new(c"_exit");
 pub static LEAVE: Function = Function::new(c"pthread_exit");
+pub static CANCEL: Function = Function::new(c"pthread_cancel");
 pub static CREATE: Function = Function::new(c"pthread_create");
 
 extern "C" fn look_at_all() {
-    for function in [&ACTION, &THREAD_MASK, &MASK, &SIGNAL, &SYSV_SIGNAL, &SET, &EXIT, &LEAVE, &CREATE] {
+    for function in [&ACTION, &THREAD_MASK, &MASK, &SIGNAL, &SYSV_SIGNAL, &SET, &EXIT, &LEAVE, &CANCEL, &CREATE] {
         function.look();
     }
 }

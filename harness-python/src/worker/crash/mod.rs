@@ -50,6 +50,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static WRITER: AtomicI32 = AtomicI32::new(0);
 /// Whether a deep stack is walked to its end.
 static IS_THOROUGH: AtomicBool = AtomicBool::new(false);
+/// Whether the main thread asked to end itself.
+static HAS_LEFT: AtomicBool = AtomicBool::new(false);
 /// Whether an end like the one that is noted was seen in an earlier child.
 static IS_KNOWN: AtomicBool = AtomicBool::new(false);
 /// glibc's `__abort_msg`: what an assertion, a damaged heap or a smashed stack had to say.
@@ -131,6 +133,7 @@ pub fn forget_survived() {
         }
         TAKEN.store(false, Ordering::Relaxed);
         IS_KNOWN.store(false, Ordering::Relaxed);
+        HAS_LEFT.store(false, Ordering::Relaxed);
         // SAFETY: glibc's variable, if there is one.
         if let Some(message) = unsafe { ABORT_MESSAGE.load(Ordering::Relaxed).as_mut() } {
             *message = std::ptr::null();
@@ -242,10 +245,18 @@ unsafe extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, contex
     // SAFETY: the kernel passes valid pointers; everything called is async-signal-safe.
     unsafe {
         if signals::is_ignored(signal, info) {
+            // `abort` goes on, and ends the process where nobody is asked any more.
+            if signal == libc::SIGABRT
+                && let Some(pen) = Pen::take().filter(|pen| how(pen.0) == 0)
+            {
+                write(pen, signal, info, context, false);
+            }
             return;
         }
         let stack_ended = has_stack_ended(signal, info, context);
         match Pen::take() {
+            // Whoever catches a forced unwind and does not go on with it is ended for that.
+            Some(pen) if how(pen.0) == How::Exit as u32 && HAS_LEFT.load(Ordering::Relaxed) => {}
             Some(pen) if how(pen.0) != How::Exit as u32 && pen.is_settled() => {}
             Some(pen) => write(pen, signal, info, context, stack_ended),
             None => {
@@ -428,6 +439,7 @@ unsafe extern "C" fn on_leave() {
     // SAFETY: no pointers are passed.
     if thread() == unsafe { libc::getpid() } {
         on_exit();
+        HAS_LEFT.store(true, Ordering::Relaxed);
     }
 }
 
