@@ -25,7 +25,7 @@ def harness(built, tmp_path):
     def write(body: str, before: str):
         path = tmp_path / "harness.py"
         path.write_text(f"""\
-import os, pathlib, signal, subprocess, sys, time
+import os, pathlib, signal, subprocess, sys, time\nfrom time import sleep
 import hitmap
 import coverage_only
 
@@ -113,7 +113,7 @@ def test_an_input_that_is_killed_each_time_is_a_finding(fuzz, out):
 
 
 def test_a_server_that_somebody_kills_is_no_finding(fuzz, out):
-    ended = fuzz("if not flag.exists():\n    flag.touch()\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(9)")
+    ended = fuzz("if not flag.exists():\n    flag.touch()\n    os.kill(os.getppid(), signal.SIGKILL)\n    sleep(9)")
     assert (ended.code, out.kinds) == (0, ()), ended.said
 
 
@@ -163,7 +163,7 @@ def test_a_hang_that_a_look_wakes_is_a_hang_all_the_same(fuzz, out):
     assert out.count("runs_died") == out.count("runs_cut")
 
 
-@pytest.mark.parametrize("how", ["signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))", "time.sleep(0)"])
+@pytest.mark.parametrize("how", ["signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))", "sleep(0)"])
 def test_a_hang_that_hears_no_signal_is_ended(how, fuzz, out):
     fuzz(f"{how}\nspin_a()", "-t", 300, before=SPINS, execs=30)
     assert out.kinds == ("timeout",)

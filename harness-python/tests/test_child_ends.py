@@ -26,8 +26,10 @@ from engine import (
     STACK_ENDED,
     TERMINATED,
     Died,
+    Engine,
     names_of,
 )
+from test_making import MUTATOR, made
 
 SOURCE = Path(__file__).parent / "ends" / "ends.cpp"
 BINDINGS = ("ctypes", "capi", "pybind11")
@@ -300,3 +302,85 @@ def test_the_targets_own_children_inherit_nothing(target):
     )
     said = engine.log()
     assert "PATH=" in said and "LD_PRELOAD" not in said and "HITMAP_PRELOADED" not in said
+
+
+@pytest.mark.parametrize("way", ["null", "throw", "exit"])
+def test_a_library_that_the_run_itself_loads_has_a_name(worker, libraries, way):
+    engine = worker(f"import ctypes; ctypes.CDLL({str(built(libraries, 'ctypes'))!r}).go(data, 0)")
+    check(engine, way, False, ENDS[way])
+
+
+def test_pythons_stack_of_a_known_end_is_written_once(target):
+    """By all children of a server; what is observed is told in full."""
+    engine = target("ctypes")
+
+    def dump(data: bytes, phase: int = 1) -> bool:
+        os.ftruncate(engine.fds["log"], 0)
+        with pytest.raises(Died):
+            engine.run(data, phase=phase)
+        engine.fork()
+        return "Fatal Python error" in engine.log()
+
+    assert [dump(b"null"), dump(b"null"), dump(b"abort"), dump(b"null")] == [True, False, True, False]
+    assert dump(b"null", phase=2)
+    assert [dump(b"throw"), dump(b"throw"), dump(b"null thread"), dump(b"null thread")] == [True, False, True, False]
+
+
+PANIC = """
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn their_function(_: *const u8) { panic!("their words") }
+"""
+
+
+def test_a_panic_of_another_extension_ends_at_the_panic(worker, tmp_path):
+    """Nobody catches it in plain Python; ours must not either."""
+    (tmp_path / "theirs.rs").write_text(PANIC)
+    library = tmp_path / "libtheirs.so"
+    command = ["rustc", "--edition", "2024", "--crate-type", "cdylib", "-g", str(tmp_path / "theirs.rs"), "-o", str(library)]
+    subprocess.run(command, check=True, capture_output=True)
+    engine = worker(f"""
+        import ctypes, hitmap
+        library = ctypes.CDLL({str(library)!r})
+
+        @hitmap.harness
+        def run(data): library.their_function(data)
+    """)
+    with pytest.raises(Died) as died:
+        engine.run(b"x")
+    assert died.value.signal == ABORT
+    assert "their_function" in names_of(engine, engine.death().stack.frames)
+    assert "their words" in engine.log()
+
+
+def test_a_throw_in_the_import_is_told_as_in_plain_python(harness, libraries):
+    library = built(libraries, "ctypes")
+    with Engine(harness(f"import ctypes\nctypes.CDLL({str(library)!r}).go(b'throw', 0)\n# @hitmap.harness\n")) as engine:
+        assert engine.control.recv(64) == b"", engine.report()
+        assert engine.process.wait(30) == -ABORT
+        assert "terminate called after throwing an instance of 'std::runtime_error'" in engine.log()
+        assert "rust" not in engine.log().lower()
+
+
+def test_what_a_mutator_throws_ends_at_its_throw(worker, libraries):
+    engine = worker(f"""
+        import ctypes, hitmap
+        library = ctypes.CDLL({str(built(libraries, "ctypes"))!r})
+
+        def mutate(data, max_size, seed): library.go(b"throw", 0)
+
+        @hitmap.harness(mutator=mutate)
+        def run(data): pass
+    """)
+    with pytest.raises(Died) as died:
+        made(engine, (MUTATOR, 1, b"x"))
+    assert died.value.signal == ABORT
+    death = engine.death()
+    assert (death.how, death.thrown) == (TERMINATED, "St13runtime_error")
+    assert ways(engine, death.stack.frames) == ["throw"]
+
+
+def test_hitmap_itself_brings_no_fork_handlers_of_python(worker):
+    """They would run in each child. Python's own start may have imported some."""
+    engine = worker("assert not {'threading', 'random', 'logging'} & set(__import__('sys').modules)")
+    plain = subprocess.run([sys.executable, "-c", "import sys; print({'threading', 'random', 'logging'} & set(sys.modules))"], check=True, capture_output=True, text=True)  # fmt: skip
+    assert plain.stdout != "set()\n" or engine.run(b"x")[0].outcome == 1

@@ -103,12 +103,6 @@ def test_the_report_has_title_frames_and_traceback(worker, tmp_path):
     assert verdict.signature == engine.run(b"a")[0].signature
 
 
-def test_running_writes_no_report(worker):
-    engine = worker("raise RuntimeError")
-    engine.run(b"")
-    assert engine.report() == ""
-
-
 def test_what_is_expected_gets_no_report(worker):
     engine = worker("raise ValueError", expected="expected=ValueError")
     assert engine.observe(b"").outcome == REJECTED

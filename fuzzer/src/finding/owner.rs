@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn python_files_have_owners() {
         for (file, is_users, is_hitmaps) in [
-            ("/home/me/h.py", true, false),
+            ("/work-of-mine/h.py", true, false),
             ("/v/lib/python3.11/site-packages/lib/__init__.py", true, false),
             ("/v/lib/python3.11/json/decoder.py", false, false),
             ("/usr/lib/python3/dist-packages/x.py", true, false),
@@ -261,7 +261,7 @@ mod tests {
             ("<string>", true, false),
             ("/v/lib/python3.11/site-packages/hitmap/worker.py", false, true),
             ("/v/lib/python3.11/site-packages/hitmap/_harness.py", false, true),
-            ("/home/me/hitmap/harness.py", true, false),
+            ("/work-of-mine/hitmap/harness.py", true, false),
         ] {
             assert_eq!((is_users_python(file), is_hitmaps_python(file)), (is_users, is_hitmaps), "{file}");
         }

@@ -25,7 +25,7 @@ use super::limits::{Limits, resident_kib};
 use super::server::{Ended, Launch, Server, Variant, forget_addresses};
 use super::table::{self, Table};
 use super::{Evidence, Made, Makers, Miss, Observation, Raised, Seen, Tally, Trace, Tracer, Worker, WorkerError};
-use crate::finding::{python, raw};
+use crate::finding::{hang, python, raw, stack};
 
 /// How much work one wake-up carries: a wake-up costs about 4 µs, so this makes it nothing, and a
 /// campaign still hears of news a thousand times a second.
@@ -411,7 +411,7 @@ impl ProcessWorker {
 
     /// What is told of a function that ended the child.
     fn ended_while_making(&self, maker: Maker, end: BatchEnd) -> Miss {
-        let details = self.files.log();
+        let mut details = self.files.log();
         let what = match end {
             BatchEnd::TimedOut => format!("did not return within {} ms", self.limits.timeout.as_millis()),
             BatchEnd::OverMemory => format!("used more memory than {} MiB", self.limits.memory_mb),
@@ -419,9 +419,21 @@ impl ProcessWorker {
             BatchEnd::Died(Ended::Exit(code)) => format!("ended the process with code {code}"),
             BatchEnd::Died(Ended::WithServer) | BatchEnd::Done => "ended the worker".into(),
         };
-        let place = python::of_faulthandler(&details)
-            .first()
-            .map_or_else(String::new, |at| format!(" at {}:{} in {}", at.file, at.line, at.function));
+        // A look may have woken the function, so that it was over when it was asked for its last words.
+        let looks: Vec<_> = self.samples.iter().map(|sample| python::of_sample(&sample.python)).collect();
+        let frames = match hang::common_python(&looks) {
+            common if common.is_empty() => {
+                let looked = looks.into_iter().find(|look| !look.is_empty()).unwrap_or_default();
+                looked.into_iter().map(|(frame, _)| frame).collect()
+            }
+            common => common,
+        };
+        if !frames.is_empty() {
+            details = format!("Python stack (innermost first):\n{}\n{details}", stack::python(&frames));
+        }
+        let frames = if frames.is_empty() { python::of_faulthandler(&details) } else { frames };
+        let place =
+            frames.first().map_or_else(String::new, |at| format!(" at {}:{} in {}", at.file, at.line, at.function));
         Miss { headline: format!("{} {what}{place}", maker.name()), details }
     }
 

@@ -12,9 +12,7 @@ import math
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -182,7 +180,10 @@ def _imported_by_a_worker() -> bool:
     return getattr(sys.modules.get("__main__"), "__name__", "") == _WORKER_MODULE
 
 
+# What these two import has handlers for forks, which would run in each of a worker's many children.
 def _run(command: list[str]) -> int:
+    import subprocess
+
     with subprocess.Popen(command) as process:
         while True:
             try:
@@ -231,6 +232,8 @@ def _seed_folder(seeds: object, stack: ExitStack) -> Path | None:
         return folder
     if isinstance(seeds, (bytes, bytearray)):
         raise TypeError("seeds is a folder, or a list of inputs: seeds=[b'...']")
+    import tempfile
+
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitmap-seeds-")))
     for number, one in enumerate(seeds):  # type: ignore[arg-type, var-annotated]
         if not isinstance(one, (bytes, bytearray, memoryview)):

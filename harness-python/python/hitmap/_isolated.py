@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import threading
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +77,10 @@ def isolated(fn: Callable[..., Any], /, *args: Any, timeout: float | None = None
         raise ValueError(f"timeout is {timeout}; give seconds above 0, or None for no limit")
     if timeout is not None and timeout > _FOREVER:
         timeout = None
-    if threading.active_count() > 1:
+    # A process that never imported it has one thread of Python. Imported here, it would run its handlers at each of a
+    # worker's forks.
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
         # Importing hitmap stays quick for those who never come here.
         from hitmap import _fork_server
 

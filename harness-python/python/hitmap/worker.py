@@ -115,6 +115,8 @@ class Host:
         _native.take_sample(_printable("\n".join(lines)), kept)
 
     def fork(self) -> int:
+        if sys.version_info < (3, 12) or len(os.listdir("/proc/self/task")) == 1:
+            return os.fork()
         with warnings.catch_warnings():
             # Python 3.12 warns of threads at every fork; the engine says so once.
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use hitmap_wire::batch::making::{FAILED, UNDECODABLE};
 use hitmap_wire::batch::{Batch, PHASE_MUTATE, PHASE_OBSERVE, PHASE_RUN, PHASE_TIME, SLOTS};
 use hitmap_wire::control;
-use hitmap_wire::identity::{self, Loaded};
 use hitmap_wire::novelty::News;
 use pyo3::prelude::*;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::judge::Judge;
 use super::laps::{Clock, Laps};
+use super::listed::Listed;
 use super::making::{Miss, Wanted};
 use super::outcome::{self, Ended, Harness};
 use super::raised::Told;
 use super::shared::Shared;
-use super::{crash, limits, origin, samples, sanitizer, weight};
+use super::{crash, limits, samples, sanitizer, weight};
 
 /// How old the memory limit may be: what the target leaks in between counts against its inputs.
 const BOUND_EVERY: Duration = Duration::from_millis(20);
@@ -43,10 +43,8 @@ struct Child {
     memory_mb: u64,
     /// When the memory limit was taken last.
     bounded: Instant,
-    /// Libraries loaded when the list in the batch file was written.
-    loads: u64,
-    /// What is loaded, as it stands there.
-    objects: Vec<Loaded>,
+    /// What is loaded, as the batch file has it.
+    listed: Listed,
     /// Signatures of exceptions that it has told of.
     told: HashSet<u64>,
     /// Inputs that it ran in batches.
@@ -55,10 +53,22 @@ struct Child {
     weigh_at: u64,
 }
 
+/// What a child has from its server, made once for all children.
+pub struct Born {
+    /// What the engine handed over.
+    pub shared: Shared,
+    /// What to call.
+    pub harness: Harness,
+    /// What is loaded.
+    pub listed: Listed,
+    /// Reads the map.
+    pub judge: Judge,
+}
+
 /// Lives as the child of `server`, and ends the process.
-pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server: i32) -> ! {
+pub fn live(py: Python<'_>, born: Born, memory_mb: u64, server: i32) -> ! {
     // A panic must not unwind into the server's Python frames, which this process has too.
-    let code = match catch_unwind(AssertUnwindSafe(|| work(py, shared, harness, memory_mb, server))) {
+    let code = match catch_unwind(AssertUnwindSafe(|| work(py, born, memory_mb, server))) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
             eprintln!("hitmap worker: {error}");
@@ -72,7 +82,8 @@ pub fn live(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, se
 }
 
 /// Returns when the engine is gone.
-fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server: i32) -> PyResult<()> {
+fn work(py: Python<'_>, born: Born, memory_mb: u64, server: i32) -> PyResult<()> {
+    let Born { shared, harness, listed, mut judge } = born;
     // A sanitizer has limits of its own, and one that is refused memory for its shadow ends the process.
     let memory_mb = if sanitizer::has_sanitizer() { 0 } else { memory_mb };
     crash::install(server)?;
@@ -80,12 +91,12 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
     limits::lead_a_group();
     limits::ignore_interrupts();
     limits::notice_forks();
-    let Shared { batch, region, history, log, control, wake, done } = shared;
+    let Shared { batch, log, control, wake, done } = shared;
     // Descriptors are never closed here: the target may have closed them, and opened others.
     std::mem::forget(log);
     // The server alone speaks there, and the engine must see the end of it when the server dies.
     drop(control);
-    let judge = Judge::new(region, history)?;
+    judge.begin();
     let child = Box::leak(Box::new(Child {
         batch,
         judge,
@@ -94,14 +105,12 @@ fn work(py: Python<'_>, shared: Shared, harness: Harness, memory_mb: u64, server
         done,
         memory_mb,
         bounded: Instant::now(),
-        loads: 0,
-        objects: Vec::new(),
+        listed,
         told: HashSet::new(),
         runs: 0,
         weigh_at: weight::FIRST,
     }));
     limits::bound_memory(memory_mb)?;
-    child.write_objects();
     // What the fork itself ran in instrumented libraries belongs to no input.
     child.judge.discard();
     child.serve(py)
@@ -116,6 +125,7 @@ impl Child {
                 return Ok(());
             }
             self.bound_memory();
+            samples::end_run();
             let header = self.batch.header();
             let count = (header.count.load(Ordering::Acquire) as usize).min(SLOTS);
             match header.phase.load(Ordering::Relaxed) {
@@ -128,9 +138,7 @@ impl Child {
                 PHASE_MUTATE => self.make_all(py, count)?,
                 _ => header.cur.store(count as u32, Ordering::Release),
             }
-            if identity::loads_so_far() != self.loads {
-                self.write_objects();
-            }
+            self.listed.catch_up(self.batch);
             control::wake(self.done.as_fd())?;
         }
     }
@@ -258,10 +266,10 @@ impl Child {
     /// told when it looks new.
     #[inline]
     fn run_one(&mut self, py: Python<'_>, at: usize, told: &mut Option<Told>) -> Option<Ended> {
-        let Child { batch, harness, objects, told: known, .. } = self;
+        let Child { batch, harness, listed, told: known, .. } = self;
         in_slot(batch, at, |input| {
             outcome::run(py, harness, input, |raised| {
-                let new = Told::of(raised, harness, objects, |signature| !known.contains(&signature));
+                let new = Told::of(raised, harness, listed.objects(), |signature| !known.contains(&signature));
                 told.insert(new).ended
             })
         })
@@ -269,11 +277,11 @@ impl Child {
 
     /// The same, and notes where exceptions are made.
     fn run_traced(&mut self, py: Python<'_>, at: usize, told: &mut Option<Told>) -> Option<Ended> {
-        let Child { batch, harness, objects, told: known, .. } = self;
+        let Child { batch, harness, listed, told: known, .. } = self;
         let is_observed = batch.header().phase.load(Ordering::Relaxed) == PHASE_OBSERVE;
         in_slot(batch, at, |input| {
             outcome::run_traced(py, harness, input, |raised| {
-                let new = Told::of(raised, harness, objects, |s| is_observed || !known.contains(&s));
+                let new = Told::of(raised, harness, listed.objects(), |s| is_observed || !known.contains(&s));
                 told.insert(new).ended
             })
         })
@@ -323,13 +331,6 @@ impl Child {
         }
         Ok(())
     }
-
-    fn write_objects(&mut self) {
-        self.loads = identity::loads_so_far();
-        self.objects = identity::all_loaded();
-        origin::look_at(&self.objects);
-        self.batch.write_objects(&self.objects);
-    }
 }
 
 /// Has the input in slot `at` run; `None` when the slot makes no sense, which stays "not run".
@@ -340,7 +341,6 @@ fn in_slot(batch: &Batch, at: usize, run: impl FnOnce(&[u8]) -> Ended) -> Option
         batch.slots()[at].outcome.store(0, Ordering::Relaxed);
         return None;
     };
-    samples::begin_run();
     let ended = run(input);
     samples::end_run();
     limits::end_if_forked_again();

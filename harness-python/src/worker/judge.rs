@@ -23,16 +23,19 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge over `region` and `history`, which has at least a byte an edge.
+    /// A judge for children to come, over `region` and `history`, which has at least a byte an edge.
     ///
     /// # Errors
     /// When the system refuses memory.
     pub fn new(region: Region, history: Mapping) -> std::io::Result<Judge> {
         let novelty = Novelty::new(history, region.layout().capacity)?;
         let (plan, threads) = (Plan::default(), Threads::new());
-        let mut judge = Judge { region, novelty, plan, known_modules: 0, in_place: false, threads };
-        judge.plan_anew();
-        Ok(judge)
+        Ok(Judge { region, novelty, plan, known_modules: 0, in_place: false, threads })
+    }
+
+    /// In a child that was just forked: looks at what is in the map now.
+    pub fn begin(&mut self) {
+        self.plan_anew();
     }
 
     /// Reads and clears the map; gives what is new.

@@ -22,6 +22,7 @@
 //! | [`sanitizer`] | a sanitizer's runtime in the process, and Python's stack at its end |
 //! | [`registers`] | the processor's registers at a signal, one file a processor |
 //! | [`threads`] | whether threads of the target live |
+//! | [`listed`] | the files in the process, as the batch file lists them |
 //! | [`limits`] | what the process may use and hear |
 //! | [`afl`] | the same, when AFL++ or LibAFL's fork-server executor is the fuzzer |
 //!
@@ -36,6 +37,7 @@ mod forked;
 mod judge;
 mod laps;
 mod limits;
+mod listed;
 mod making;
 mod origin;
 mod outcome;
@@ -64,6 +66,6 @@ use shared::Shared;
 /// when the descriptors are not those that an engine hands over; nothing was changed then.
 #[pyfunction]
 pub fn serve(py: Python<'_>, fds: &str, map: Option<&str>, memory_mb: u64, host: Bound<'_, PyAny>) -> PyResult<i32> {
-    let shared = Shared::open(fds, map).map_err(PyValueError::new_err)?;
-    Ok(server::serve(py, shared, memory_mb, &host))
+    let (shared, maps) = Shared::open(fds, map).map_err(PyValueError::new_err)?;
+    Ok(server::serve(py, shared, maps, memory_mb, &host))
 }

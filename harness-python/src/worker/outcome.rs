@@ -96,9 +96,18 @@ pub fn run(py: Python<'_>, harness: &Harness, input: &[u8], look: impl FnOnce(&R
         }
         if !value.is_null() {
             let result = barrier::call_one(harness.function.as_ptr(), value);
-            barrier::release(value);
+            // Bytes, and None, have no destructor of the target's.
+            if harness.decode.is_none() {
+                ffi::Py_DECREF(value);
+            } else {
+                barrier::release(value);
+            }
             if !result.is_null() {
-                barrier::release(result);
+                if result == ffi::Py_None() {
+                    ffi::Py_DECREF(result);
+                } else {
+                    barrier::release(result);
+                }
                 return Ended::quietly(Outcome::Ok);
             }
             if ffi::PyErr_ExceptionMatches(harness.expected.as_ptr()) != 0 {

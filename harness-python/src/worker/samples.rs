@@ -7,7 +7,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use hitmap_wire::batch::notes::Moment;
 use hitmap_wire::batch::{Batch, RECORD_PYTHON};
@@ -21,9 +21,8 @@ static BATCH: AtomicPtr<Batch> = AtomicPtr::new(std::ptr::null_mut());
 static PYTHONS: AtomicUsize = AtomicUsize::new(0);
 /// The sample that the host is about to write; the handler takes the one after it.
 static RESERVED: AtomicUsize = AtomicUsize::new(usize::MAX);
-/// Runs so far, and the one that was asked for a sample last: the host may come late.
-static RUN: AtomicU64 = AtomicU64::new(0);
-static ASKED: AtomicU64 = AtomicU64::new(0);
+/// Whether the run that goes on was asked for a sample: the host may come late.
+static IS_ASKED: AtomicBool = AtomicBool::new(false);
 /// Frames of samples. As long as they live, no other call has a frame at the same place.
 static FRAMES: Mutex<Vec<Py<PyAny>>> = Mutex::new(Vec::new());
 
@@ -35,23 +34,17 @@ pub fn prepare(batch: &'static Batch) {
     PYTHONS.store(before, Ordering::Relaxed);
 }
 
-/// A run begins.
-#[inline]
-pub fn begin_run() {
-    RUN.store(RUN.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-}
-
-/// A run has ended: its frames may go.
+/// A run has ended, or none has begun yet: frames of samples may go.
 #[inline]
 pub fn end_run() {
-    if ASKED.load(Ordering::Relaxed) == RUN.load(Ordering::Relaxed) {
+    if IS_ASKED.load(Ordering::Relaxed) {
         forget();
     }
 }
 
 #[cold]
 fn forget() {
-    ASKED.store(0, Ordering::Relaxed);
+    IS_ASKED.store(false, Ordering::Relaxed);
     let frames = FRAMES.try_lock().map(|mut frames| std::mem::take(&mut *frames));
     drop(frames);
 }
@@ -80,7 +73,7 @@ unsafe extern "C" fn on_sample(signal: c_int, _: *mut libc::siginfo_t, context: 
             crash::store_interrupted(&note.stack, context);
             note.moment.store(Moment::Anywhere as u32, Ordering::Release);
         }
-        ASKED.store(RUN.load(Ordering::Relaxed), Ordering::Relaxed);
+        IS_ASKED.store(true, Ordering::Relaxed);
         let pythons = PYTHONS.load(Ordering::Relaxed);
         if pythons != libc::SIG_DFL && pythons != libc::SIG_IGN {
             std::mem::transmute::<usize, unsafe extern "C" fn(c_int)>(pythons)(signal);
@@ -92,8 +85,8 @@ unsafe extern "C" fn on_sample(signal: c_int, _: *mut libc::siginfo_t, context: 
 /// The host's half: Python's stack as lines of a report, and its frames.
 #[pyfunction]
 pub fn take_sample(lines: &str, frames: Vec<Py<PyAny>>) {
-    let is_late = ASKED.load(Ordering::Relaxed) != RUN.load(Ordering::Relaxed);
-    let Some(batch) = batch().filter(|_| crash::is_owner() && !is_late) else { return };
+    let is_wanted = IS_ASKED.load(Ordering::Relaxed) && crash::is_owner();
+    let Some(batch) = batch().filter(|_| is_wanted) else { return };
     let mut at = batch.samples_taken();
     loop {
         RESERVED.store(at, Ordering::SeqCst);

@@ -14,15 +14,17 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::barrier;
-use super::child;
+use super::child::{self, Born};
 use super::crash;
 use super::forked::Forked;
+use super::judge::Judge;
 use super::limits;
+use super::listed::Listed;
 use super::origin;
 use super::outcome::Harness;
 use super::raised::whole;
 use super::samples;
-use super::shared::Shared;
+use super::shared::{Maps, Shared};
 use super::threads;
 
 /// The exit code of a server that cannot go on.
@@ -35,8 +37,8 @@ enum Event {
 }
 
 /// Imports the harness and serves the engine; returns the exit code.
-pub fn serve(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bound<'_, PyAny>) -> i32 {
-    match serve_until_closed(py, shared, memory_mb, host) {
+pub fn serve(py: Python<'_>, shared: Shared, maps: Maps, memory_mb: u64, host: &Bound<'_, PyAny>) -> i32 {
+    match serve_until_closed(py, shared, maps, memory_mb, host) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("hitmap worker: {error}");
@@ -45,11 +47,18 @@ pub fn serve(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bound<'_, Py
     }
 }
 
-fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bound<'_, PyAny>) -> PyResult<()> {
+fn serve_until_closed(
+    py: Python<'_>,
+    shared: Shared,
+    maps: Maps,
+    memory_mb: u64,
+    host: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     shared.redirect_streams()?;
     limits::no_core_files();
     limits::ignore_interrupts();
     host.call_method1(intern!(py, "watch_crashes"), (shared.log.as_raw_fd(),))?;
+    crash::note_pythons_handler();
     let server = std::process::id();
     let loaded = Harness::load(py, host);
     end_if_jumped_out(server);
@@ -59,7 +68,7 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
     };
     barrier::call_method(host, intern!(py, "settle"), ())?;
     origin::prepare(py)?;
-    crash::prepare(shared.batch.death_note());
+    crash::prepare(shared.batch);
     samples::prepare(shared.batch);
     let has_comparisons: bool = host.call_method0(intern!(py, "has_comparisons"))?.extract()?;
     let making = &harness.making;
@@ -73,6 +82,8 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
     let value = value.iter().filter(|(_, is_so)| *is_so).map(|(flag, _)| flag).sum();
     Message::new(Kind::Ready, value, threads::others()).send(shared.control.as_fd())?;
 
+    let judge = Judge::new(maps.region, maps.history)?;
+    let mut listed = Listed::default();
     let mut forked: Option<Forked> = None;
     loop {
         end_if_jumped_out(server);
@@ -95,13 +106,14 @@ fn serve_until_closed(py: Python<'_>, shared: Shared, memory_mb: u64, host: &Bou
             }
             Event::Said(message) => match (message.kind(), &forked) {
                 (Some(Kind::Fork), None) => {
+                    listed.write(shared.batch);
                     let pid: i32 =
                         match barrier::call_method(host, intern!(py, "fork"), ()).and_then(|pid| pid.extract()) {
                             Ok(pid) => pid,
                             Err(error) => return fail(py, &shared, host, &error),
                         };
                     if pid == 0 {
-                        child::live(py, shared, harness, memory_mb, server as i32);
+                        child::live(py, Born { shared, harness, listed, judge }, memory_mb, server as i32);
                     }
                     forked = Some(Forked::new(pid)?);
                     Message::new(Kind::Forked, 0, pid as u64).send(shared.control.as_fd())?;

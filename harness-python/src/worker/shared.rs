@@ -12,10 +12,6 @@ use hitmap_wire::region::Region;
 pub struct Shared {
     /// Inputs and verdicts.
     pub batch: &'static Batch,
-    /// The map, in a mapping of our own: what the target does to the runtime's cannot unmap it.
-    pub region: Region,
-    /// One class byte for each of the region's edges; the engine writes it, we read.
-    pub history: Mapping,
     /// Where standard error goes.
     pub log: OwnedFd,
     /// The control socket.
@@ -26,12 +22,20 @@ pub struct Shared {
     pub done: OwnedFd,
 }
 
+/// What children read coverage by.
+pub struct Maps {
+    /// The map, in a mapping of our own: what the target does to the runtime's cannot unmap it.
+    pub region: Region,
+    /// One class byte for each of the region's edges; the engine writes it, we read.
+    pub history: Mapping,
+}
+
 impl Shared {
     /// Opens what `--fds` and `HITMAP_MAP` name. Changes nothing but close-on-exec flags.
     ///
     /// # Errors
     /// One line that names what is wrong.
-    pub fn open(fds: &str, map: Option<&str>) -> Result<Shared, String> {
+    pub fn open(fds: &str, map: Option<&str>) -> Result<(Shared, Maps), String> {
         let fds = Descriptors::from_argument(fds).ok_or("--fds wants seven descriptors, R,H,B,L,C,W,D")?;
         let all = fds.all();
         if (1..all.len()).any(|at| all[..at].contains(&all[at])) {
@@ -60,15 +64,9 @@ impl Shared {
             // SAFETY: it is open, the engine opened it for us, and no number is owned twice.
             unsafe { OwnedFd::from_raw_fd(fd) }
         };
-        Ok(Shared {
-            batch,
-            region,
-            history,
-            log: own(fds.log),
-            control: own(fds.control),
-            wake: own(fds.wake),
-            done: own(fds.done),
-        })
+        let shared =
+            Shared { batch, log: own(fds.log), control: own(fds.control), wake: own(fds.wake), done: own(fds.done) };
+        Ok((shared, Maps { region, history }))
     }
 
     /// Points the three standard streams away from the terminal: reads find nothing, output is

@@ -26,7 +26,7 @@ pub mod making;
 pub mod notes;
 
 use crate::PAGE;
-use crate::identity::Identity;
+use crate::identity::{self, Identity, Loaded};
 use crate::mapping::{self, Access, Mapping};
 use crate::outcome::Outcome;
 use notes::{Death, DeathNote, SAMPLES, Sample, SampleNote};
@@ -372,61 +372,95 @@ impl Batch {
         self.records().iter().find(|record| record.kind == RECORD_TEXT).map(Record::text).unwrap_or_default()
     }
 
-    /// Child: describes the files in its memory, so that addresses can be named after its death. The last ones
-    /// are left out when there is no room for their names.
-    pub fn write_objects(&self, objects: &[crate::identity::Loaded]) {
-        let (mut count, mut used) = (0, 0);
+    /// Describes the files in the child's memory, so that addresses can be named after its death. The last ones
+    /// are left out when there is no room for their names. The server does it before it forks, the child again
+    /// when it has loaded more.
+    pub fn write_objects(&self, objects: &[Loaded]) {
         let program = std::fs::read_link("/proc/self/exe").map(PathBuf::into_os_string).unwrap_or_default();
-        for object in objects.iter().take(OBJECTS) {
+        let (mut count, mut used) = (0, 0);
+        for object in objects {
             // The loader has no name for the program itself, which names addresses as well as any library.
             let path = if object.path.is_empty() { program.as_bytes() } else { object.path.as_slice() };
-            if used + path.len() > PATHS {
+            if !self.write_object(count, &mut used, path, object.span, object.bias, object.identity) {
                 break;
             }
-            // SAFETY: `count` is below OBJECTS, the name lies within the paths, and the child is the only writer.
-            unsafe {
-                let base = self.mapping.base();
-                std::ptr::copy_nonoverlapping(path.as_ptr(), base.add(PATHS_AT + used), path.len());
-                base.add(OBJECTS_AT).cast::<Object>().add(count).write(Object {
-                    start: object.span.0,
-                    end: object.span.1,
-                    bias: object.bias,
-                    identity: object.identity,
-                    path_at: used as u32,
-                    path_len: path.len() as u32,
-                    reserved: 0,
-                });
-            }
-            (count, used) = (count + 1, used + path.len());
+            count += 1;
         }
         self.header().objects_len.store(count as u32, Ordering::Release);
     }
 
+    /// Child: adds the files that it has loaded since, the last thing that it does. Allocates nothing.
+    pub fn add_objects(&self) {
+        let mut count = (self.header().objects_len.load(Ordering::Acquire) as usize).min(OBJECTS);
+        let listed = count;
+        // SAFETY: `at` is below OBJECTS; the fields are plain data.
+        let object = |at: usize| unsafe { &*self.mapping.base().add(OBJECTS_AT).cast::<Object>().add(at) };
+        let mut used =
+            (0..count).map(|at| object(at).path_at.saturating_add(object(at).path_len)).max().unwrap_or(0) as usize;
+        identity::each_loaded(|info| {
+            let Some(span) = identity::span_of(info) else { return false };
+            if (0..listed).any(|at| object(at).start == span.0) {
+                return false;
+            }
+            let identity = identity::identity_of(info);
+            if self.write_object(count, &mut used, identity::name_of(info), span, info.dlpi_addr, identity) {
+                count += 1;
+            }
+            false
+        });
+        self.header().objects_len.store(count as u32, Ordering::Release);
+    }
+
+    fn write_object(
+        &self,
+        at: usize,
+        used: &mut usize,
+        path: &[u8],
+        span: (u64, u64),
+        bias: u64,
+        identity: Identity,
+    ) -> bool {
+        if at >= OBJECTS || used.saturating_add(path.len()) > PATHS {
+            return false;
+        }
+        // SAFETY: `at` is below OBJECTS, the name lies within the paths, and nobody else writes at this time.
+        unsafe {
+            let base = self.mapping.base();
+            std::ptr::copy_nonoverlapping(path.as_ptr(), base.add(PATHS_AT + *used), path.len());
+            base.add(OBJECTS_AT).cast::<Object>().add(at).write(Object {
+                start: span.0,
+                end: span.1,
+                bias,
+                identity,
+                path_at: *used as u32,
+                path_len: path.len() as u32,
+                reserved: 0,
+            });
+        }
+        *used += path.len();
+        true
+    }
+
     /// The files in the child's memory, as far as they make sense.
-    pub fn objects(&self) -> Vec<crate::identity::Loaded> {
+    pub fn objects(&self) -> Vec<Loaded> {
         // SAFETY: the range lies within the mapping; the bytes are only ever copied.
         let paths = unsafe { std::slice::from_raw_parts(self.mapping.base().add(PATHS_AT), PATHS) };
         self.read_objects(|at, len| Some(paths.get(at..)?.get(..len)?.to_vec()))
     }
 
     /// The files in the child's memory without their names, which is all that an address needs to be placed.
-    pub fn spans(&self) -> Vec<crate::identity::Loaded> {
+    pub fn spans(&self) -> Vec<Loaded> {
         self.read_objects(|_, _| Some(Vec::new()))
     }
 
-    fn read_objects(&self, name: impl Fn(usize, usize) -> Option<Vec<u8>>) -> Vec<crate::identity::Loaded> {
+    fn read_objects(&self, name: impl Fn(usize, usize) -> Option<Vec<u8>>) -> Vec<Loaded> {
         let count = (self.header().objects_len.load(Ordering::Acquire) as usize).min(OBJECTS);
         let read = |at: usize| {
             // SAFETY: `at` is below OBJECTS; the fields are plain data.
             let object = unsafe { &*self.mapping.base().add(OBJECTS_AT).cast::<Object>().add(at) };
             let path = name(object.path_at as usize, object.path_len as usize)?;
             let span = (object.start, object.end);
-            (span.0 < span.1).then_some(crate::identity::Loaded {
-                path,
-                bias: object.bias,
-                span,
-                identity: object.identity,
-            })
+            (span.0 < span.1).then_some(Loaded { path, bias: object.bias, span, identity: object.identity })
         };
         (0..count).filter_map(read).collect()
     }
@@ -513,7 +547,6 @@ fn is_cut(kind: u32, bytes: &[u8], len: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Loaded;
 
     #[test]
     fn what_is_staged_is_what_the_child_reads() {
@@ -612,6 +645,19 @@ mod tests {
     }
 
     #[test]
+    fn files_that_came_later_are_added_behind_the_others() {
+        let (_fd, batch) = Batch::create(100).unwrap();
+        let all = identity::all_loaded();
+        batch.write_objects(&all[..1]);
+        batch.add_objects();
+        let spans = |objects: &[Loaded]| objects.iter().map(|o| (o.span, o.identity)).collect::<Vec<_>>();
+        assert_eq!(spans(&batch.objects()), spans(&all));
+        assert_eq!(batch.objects()[1..], all[1..]);
+        batch.add_objects();
+        assert_eq!(batch.objects().len(), all.len());
+    }
+
+    #[test]
     fn attach_refuses_what_is_no_batch() {
         let file = mapping::memory_file(c"t", ARENA_AT + 10).unwrap();
         assert!(Batch::attach(file.as_fd()).is_err());
@@ -643,6 +689,7 @@ mod tests {
             batch.wish(slot);
             batch.report();
             batch.objects();
+            batch.add_objects();
         }
     }
 }

@@ -123,21 +123,26 @@ fn segments(info: &libc::dl_phdr_info) -> &[libc::Elf64_Phdr] {
     unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
 }
 
-fn span_of(info: &libc::dl_phdr_info) -> Option<(u64, u64)> {
+/// The first and one past the last address of a loaded library's segments.
+pub fn span_of(info: &libc::dl_phdr_info) -> Option<(u64, u64)> {
     let loads = segments(info).iter().filter(|s| s.p_type == libc::PT_LOAD);
     let start = loads.clone().map(|s| info.dlpi_addr + s.p_vaddr).min()?;
     let end = loads.map(|s| info.dlpi_addr + s.p_vaddr + s.p_memsz).max()?;
     Some((start, end))
 }
 
+/// The name of the file that a library was loaded from; empty for the program itself.
+pub fn name_of(info: &libc::dl_phdr_info) -> &[u8] {
+    if info.dlpi_name.is_null() {
+        return &[];
+    }
+    // SAFETY: the loader gives a C string.
+    unsafe { std::ffi::CStr::from_ptr(info.dlpi_name) }.to_bytes()
+}
+
 fn describe(info: &libc::dl_phdr_info) -> Loaded {
-    let path = if info.dlpi_name.is_null() {
-        Vec::new()
-    } else {
-        // SAFETY: the loader gives a C string.
-        unsafe { std::ffi::CStr::from_ptr(info.dlpi_name) }.to_bytes().to_vec()
-    };
-    Loaded { path, bias: info.dlpi_addr, span: span_of(info).unwrap_or((0, 0)), identity: identity_of(info) }
+    let span = span_of(info).unwrap_or((0, 0));
+    Loaded { path: name_of(info).to_vec(), bias: info.dlpi_addr, span, identity: identity_of(info) }
 }
 
 /// The identity of a loaded library.

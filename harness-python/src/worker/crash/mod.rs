@@ -12,12 +12,14 @@
 //! | module | owns |
 //! |---|---|
 //! | [`walk`] | one look at a stack |
+//! | [`seen`] | which ends the server's children have had |
 //! | [`signals`] | what the target wants done about signals |
 //! | [`stacks`] | the stacks that handlers run on |
 //! | [`cxx`] | the C++ libraries in the process: `std::terminate`, and what was thrown |
 //! | [`witness`] | what the process was started with to hear of all this |
 
 pub mod cxx;
+mod seen;
 mod signals;
 mod stacks;
 pub mod walk;
@@ -26,17 +28,18 @@ pub mod witness;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
+use hitmap_wire::batch::Batch;
 use hitmap_wire::batch::notes::{DeathNote, FROM_OUTSIDE, How, STACK_ENDED, StackNote, TEXT};
 use hitmap_wire::witness::Hooks;
 
-use super::{registers, sanitizer};
+use super::{listed, registers, sanitizer};
 use walk::{Depth, From};
 
 /// Signals that say that the program went wrong.
 pub const FATAL: [c_int; 7] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGSYS, libc::SIGTRAP];
 
-static NOTE: AtomicPtr<DeathNote> = AtomicPtr::new(std::ptr::null_mut());
+static BATCH: AtomicPtr<Batch> = AtomicPtr::new(std::ptr::null_mut());
 /// The process that the note belongs to: what a target forks has a copy of these handlers.
 static OWNER: AtomicI32 = AtomicI32::new(0);
 /// Whose signals come from the engine.
@@ -47,6 +50,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static WRITER: AtomicI32 = AtomicI32::new(0);
 /// Whether a deep stack is walked to its end.
 static IS_THOROUGH: AtomicBool = AtomicBool::new(false);
+/// Whether an end like the one that is noted was seen in an earlier child.
+static IS_KNOWN: AtomicBool = AtomicBool::new(false);
 /// glibc's `__abort_msg`: what an assertion, a damaged heap or a smashed stack had to say.
 static ABORT_MESSAGE: AtomicPtr<*const c_void> = AtomicPtr::new(std::ptr::null_mut());
 /// What hitmap itself has to say of the abort that follows.
@@ -64,16 +69,16 @@ static HOOKS: Hooks = Hooks {
     get_terminate: cxx::on_get_terminate,
 };
 
-/// Has everything in place that a child needs, in the server: children inherit it. `note` must live as
-/// long as the process.
-pub fn prepare(note: &'static DeathNote) {
-    NOTE.store(std::ptr::from_ref(note).cast_mut(), Ordering::Relaxed);
+/// Has everything in place that a child needs, in the server: children inherit it. The note is in `batch`.
+pub fn prepare(batch: &'static Batch) {
+    BATCH.store(std::ptr::from_ref(batch).cast_mut(), Ordering::Relaxed);
     // SAFETY: the name ends with a zero; glibc's variable of this name is a pointer.
     let message = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__abort_msg".as_ptr()) };
     ABORT_MESSAGE.store(message.cast(), Ordering::Relaxed);
     walk::prepare();
     sanitizer::look();
     stacks::prepare();
+    seen::prepare();
     witness::listen(&HOOKS);
     cxx::prepare();
     // SAFETY: the functions have the types that are asked for, and do nothing in the server.
@@ -82,6 +87,11 @@ pub fn prepare(note: &'static DeathNote) {
         at_quick_exit(on_exit);
     }
     signals::install();
+}
+
+/// Remembers the handler by which Python's stack is written, before the target can set one.
+pub fn note_pythons_handler() {
+    signals::note_pythons();
 }
 
 /// Takes the note for this process, a child of `server`. After [`prepare`].
@@ -95,8 +105,10 @@ pub fn install(server: i32) -> std::io::Result<()> {
     WRITER.store(0, Ordering::Relaxed);
     OWNER.store(std::process::id() as i32, Ordering::Release);
     sanitizer::listen(on_report);
-    // Without a witness, what the target's own fork handlers set stands in front.
-    signals::install();
+    if !witness::is_heard() {
+        // What the target's own fork handlers set may stand in front.
+        signals::install();
+    }
     Ok(())
 }
 
@@ -118,6 +130,7 @@ pub fn forget_survived() {
             note.clear();
         }
         TAKEN.store(false, Ordering::Relaxed);
+        IS_KNOWN.store(false, Ordering::Relaxed);
         // SAFETY: glibc's variable, if there is one.
         if let Some(message) = unsafe { ABORT_MESSAGE.load(Ordering::Relaxed).as_mut() } {
             *message = std::ptr::null();
@@ -134,9 +147,13 @@ pub fn jumped_out() -> ! {
     unsafe { libc::abort() }
 }
 
-fn note() -> Option<&'static DeathNote> {
+fn batch() -> Option<&'static Batch> {
     // SAFETY: null, or what `prepare` was given, which lives as long as the process.
-    unsafe { NOTE.load(Ordering::Relaxed).as_ref() }
+    unsafe { BATCH.load(Ordering::Relaxed).as_ref() }
+}
+
+fn note() -> Option<&'static DeathNote> {
+    batch().map(Batch::death_note)
 }
 
 fn thread() -> i32 {
@@ -191,6 +208,12 @@ impl Pen {
     }
 
     fn finish(self, how: How) {
+        if let Some(batch) = batch() {
+            listed::add_late(batch);
+        }
+        // What is observed is told in full.
+        let is_known = seen::note(self.0, how) && !IS_THOROUGH.load(Ordering::Relaxed);
+        IS_KNOWN.store(is_known, Ordering::Relaxed);
         self.0.how.store(how as u32, Ordering::Release);
     }
 }
@@ -226,7 +249,7 @@ unsafe extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, contex
                 }
             }
         }
-        signals::hand_on(signal, info, context, stack_ended);
+        signals::hand_on(signal, info, context, stack_ended, IS_KNOWN.load(Ordering::Relaxed));
     }
 }
 

@@ -7,7 +7,7 @@
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use super::witness;
 use super::{FATAL, on_signal};
@@ -30,6 +30,17 @@ pub const ENDING: [c_int; 10] = [
 /// What the kernel raises at the instruction that is at fault. Blocked, they would end the process without
 /// a word.
 const SYNCHRONOUS: [c_int; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGSYS, libc::SIGTRAP];
+
+/// faulthandler's handler.
+static PYTHONS: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+/// Remembers faulthandler's handler, which is the one that is set.
+pub fn note_pythons() {
+    let mut action = default();
+    // SAFETY: the struct is writable.
+    unsafe { libc::sigaction(libc::SIGSEGV, std::ptr::null(), &mut action) };
+    PYTHONS.store(action.sa_sigaction, Ordering::Relaxed);
+}
 
 /// Whether the signal for samples is ours.
 pub static IS_SAMPLED: AtomicBool = AtomicBool::new(false);
@@ -224,12 +235,21 @@ pub unsafe fn is_ignored(signal: c_int, info: *const libc::siginfo_t) -> bool {
 ///
 /// # Safety
 /// Only in a signal handler, with what the kernel passed.
-pub unsafe fn hand_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, stack_ended: bool) {
+pub unsafe fn hand_on(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+    stack_ended: bool,
+    is_known: bool,
+) {
     let at = FATAL.iter().position(|s| *s == signal);
     let wanted = at.map_or_else(default, |at| WANTED[at].read());
+    let handler = wanted.sa_sigaction;
     // The kernel finds no room for a handler on a stack that has ended.
     let has_room = !stack_ended || wanted.sa_flags & libc::SA_ONSTACK != 0;
-    if wanted.sa_sigaction == libc::SIG_DFL || wanted.sa_sigaction == libc::SIG_IGN || !has_room {
+    // Python's stack of an end that was seen before is no news.
+    let is_news = !(is_known && handler == PYTHONS.load(Ordering::Relaxed));
+    if handler == libc::SIG_DFL || handler == libc::SIG_IGN || !has_room || !is_news {
         end(signal);
         return;
     }
