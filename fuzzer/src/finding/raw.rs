@@ -2,7 +2,7 @@
 //! thousand times is named once.
 
 use hitmap_observers::places::function_start;
-use hitmap_wire::batch::notes::{Death, STACK_ENDED, Sample};
+use hitmap_wire::batch::notes::{Death, PYTHON_TELLS, STACK_ENDED, Sample};
 use hitmap_wire::identity::{Identity, Loaded};
 use hitmap_wire::modules::Module;
 use hitmap_wire::outcome::Outcome;
@@ -72,11 +72,9 @@ pub fn of_death(
 /// Python frames that count where native ones do not tell.
 const PYTHON_DEPTH: usize = 3;
 
-/// Whether the log tells more of a death than its stack: what a sanitizer found, or, where the stack has no
-/// instrumented library, which Python code it was.
-pub fn is_told_by_words(outcome: Outcome, death: &Death, objects: &[Loaded], modules: &[Module]) -> bool {
-    let mut places = death.stack.frames.iter().filter_map(|address| place(*address, objects));
-    outcome == Outcome::Sanitizer || !places.any(|(identity, _)| modules.iter().any(|m| m.identity == identity))
+/// Whether the log tells more of a death than its stack: what a sanitizer found, or which Python code it was.
+pub fn is_told_by_words(outcome: Outcome, death: &Death) -> bool {
+    outcome == Outcome::Sanitizer || death.has(PYTHON_TELLS)
 }
 
 /// The hash together with what the log tells.
@@ -225,20 +223,10 @@ mod tests {
         assert_eq!(words(Outcome::Signal, &dump(3)), words(Outcome::Signal, &format!("noise\n{}", dump(3))));
         let report = |kind| format!("SUMMARY: AddressSanitizer: {kind} (/x/a.so+0x3)\n");
         assert_ne!(words(Outcome::Sanitizer, &report("a")), words(Outcome::Sanitizer, &report("b")));
-        let library = library("a", 0x1000);
-        let module = |name: &[u8]| Module {
-            identity: Identity::new(name),
-            path: "a".into(),
-            kind: 0,
-            base: 4096,
-            edges: 1,
-            load_bias: 0,
-            pc_table: 0,
-        };
-        let is_told = |outcome, name| {
-            is_told_by_words(outcome, &death(0, &[0x1010]), std::slice::from_ref(&library), &[module(name)])
-        };
-        assert!(!is_told(Outcome::Signal, b"a") && is_told(Outcome::Signal, b"b") && is_told(Outcome::Sanitizer, b"a"));
+        let is_told = |outcome, flags| is_told_by_words(outcome, &death(flags, &[0x1010]));
+        assert!(
+            !is_told(Outcome::Signal, 0) && is_told(Outcome::Signal, PYTHON_TELLS) && is_told(Outcome::Sanitizer, 0)
+        );
     }
 
     #[test]

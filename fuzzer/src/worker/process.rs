@@ -503,7 +503,7 @@ impl ProcessWorker {
             // Where it was when somebody else ended it says nothing.
             let death = told.death.as_ref().filter(|_| !told.is_from_outside());
             let raw = raw::of_death(outcome, signal.or(exit_code), death, &spans, &self.known);
-            match death.is_some_and(|death| raw::is_told_by_words(outcome, death, &spans, &self.known)) {
+            match death.is_some_and(|death| raw::is_told_by_words(outcome, death)) {
                 true => raw::with_words(raw, outcome, &self.files.log()),
                 false => raw,
             }

@@ -40,7 +40,9 @@ static EVALUATES: AtomicU64 = AtomicU64::new(0);
 
 /// Code of the interpreter and of its own extensions.
 const SPANS: usize = 64;
-static INTERPRETERS: [(AtomicU64, AtomicU64); SPANS] = [const { (AtomicU64::new(0), AtomicU64::new(0)) }; SPANS];
+type Spans = [(AtomicU64, AtomicU64); SPANS];
+static INTERPRETERS: Spans = [const { (AtomicU64::new(0), AtomicU64::new(0)) }; SPANS];
+static SYSTEMS: Spans = [const { (AtomicU64::new(0), AtomicU64::new(0)) }; SPANS];
 
 /// Instances that are remembered. The one that ends a run is made at its end.
 const MADE: usize = 256;
@@ -136,23 +138,55 @@ fn put_in_front(class: &Bound<'_, PyType>) {
     }
 }
 
-/// Learns where the interpreter's own code lies.
+/// Learns where the interpreter's own code lies, and the system's.
 pub fn look_at(objects: &[Loaded]) {
     let evaluates = EVALUATES.load(Ordering::Relaxed);
     let is_own = |object: &&Loaded| {
         (object.span.0..object.span.1).contains(&evaluates)
             || object.path.windows(13).any(|part| part == b"/lib-dynload/")
     };
-    for ((start, end), object) in INTERPRETERS.iter().zip(objects.iter().filter(is_own)) {
+    let is_systems = |object: &&Loaded| {
+        let name = object.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        SYSTEM.iter().any(|start| name.starts_with(start))
+    };
+    store(&INTERPRETERS, objects.iter().filter(is_own));
+    store(&SYSTEMS, objects.iter().filter(is_systems));
+}
+
+fn store<'a>(spans: &Spans, objects: impl Iterator<Item = &'a Loaded>) {
+    for ((start, end), object) in spans.iter().zip(objects) {
         start.store(object.span.0, Ordering::Relaxed);
         end.store(object.span.1, Ordering::Relaxed);
     }
 }
 
+/// Libraries that every process has: what they do is done for somebody else.
+const SYSTEM: [&[u8]; 8] =
+    [b"libc.so", b"libc-", b"libstdc++.", b"libgcc_s", b"libpthread", b"ld-linux", b"libm.so", b"libclang_rt."];
+
+/// Whether Python code is the first on a stack that says anything of a bug: between it and the end there is no
+/// code of a library, only the interpreter's and the system's.
+pub fn is_pythons(frames: impl Iterator<Item = u64>) -> bool {
+    let evaluates = EVALUATES.load(Ordering::Relaxed);
+    for frame in frames.filter(|frame| !lies_in(&SYSTEMS, *frame)) {
+        if !is_interpreters(frame) {
+            return false;
+        }
+        if walk::function(frame) == evaluates {
+            return true;
+        }
+    }
+    true
+}
+
 /// Whether an address lies in the interpreter, or in an extension that is part of it.
 pub fn is_interpreters(address: u64) -> bool {
+    lies_in(&INTERPRETERS, address)
+}
+
+fn lies_in(spans: &Spans, address: u64) -> bool {
     let span = |(start, end): &(AtomicU64, AtomicU64)| start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed);
-    INTERPRETERS.iter().any(|pair| span(pair).contains(&address))
+    spans.iter().any(|pair| span(pair).contains(&address))
 }
 
 /// From here on the run is traced.

@@ -29,10 +29,10 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
 use hitmap_wire::batch::Batch;
-use hitmap_wire::batch::notes::{DeathNote, FROM_OUTSIDE, How, STACK_ENDED, StackNote, TEXT};
+use hitmap_wire::batch::notes::{DeathNote, FROM_OUTSIDE, How, PYTHON_TELLS, STACK_ENDED, StackNote, TEXT};
 use hitmap_wire::witness::Hooks;
 
-use super::{listed, registers, sanitizer};
+use super::{listed, origin, registers, sanitizer};
 use walk::{Depth, From};
 
 /// Signals that say that the program went wrong.
@@ -211,8 +211,14 @@ impl Pen {
         if let Some(batch) = batch() {
             listed::add_late(batch);
         }
-        // What is observed is told in full.
-        let is_known = seen::note(self.0, how) && !IS_THOROUGH.load(Ordering::Relaxed);
+        let stack = &self.0.stack;
+        let frames = stack.frames.iter().take(stack.len.load(Ordering::Relaxed) as usize);
+        let is_pythons = origin::is_pythons(frames.map(|frame| frame.load(Ordering::Relaxed)));
+        if is_pythons {
+            self.0.flags.fetch_or(PYTHON_TELLS, Ordering::Relaxed);
+        }
+        // What is observed is told in full, and so is what only Python's stack can name.
+        let is_known = seen::note(self.0, how) && !is_pythons && !IS_THOROUGH.load(Ordering::Relaxed);
         IS_KNOWN.store(is_known, Ordering::Relaxed);
         self.0.how.store(how as u32, Ordering::Release);
     }
@@ -405,7 +411,11 @@ extern "C" fn on_exit() {
     {
         pen.begin();
         walk::store(&pen.0.stack, From::Caller, depth());
+        let note = pen.0;
         pen.finish(How::Exit);
+        if note.flags.load(Ordering::Relaxed) & PYTHON_TELLS != 0 {
+            sanitizer::write_stack();
+        }
     }
 }
 

@@ -46,6 +46,7 @@ unsafe extern "C" {
     fn _Unwind_Backtrace(trace: _Unwind_Trace, argument: *mut c_void) -> c_int;
     fn _Unwind_GetIPInfo(context: *mut c_void, is_before: *mut c_int) -> usize;
     fn _Unwind_GetRegionStart(context: *mut c_void) -> usize;
+    fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
 }
 
 /// `_URC_NO_REASON`: go on.
@@ -128,6 +129,12 @@ fn go_on(note: &StackNote, len: usize, from: From, depth: Depth) -> usize {
     }
     note.outer_len.store(beyond as u32, Ordering::Relaxed);
     walk.len
+}
+
+/// Where the function of a return address begins; 0 when nobody knows.
+pub fn function(frame: u64) -> u64 {
+    // SAFETY: an address that is in no code is looked up in vain.
+    unsafe { _Unwind_FindEnclosingFunction(frame.wrapping_sub(1) as *mut c_void) as u64 }
 }
 
 /// One frame of a walk.

@@ -27,6 +27,10 @@ pub const FROM_OUTSIDE: u32 = 2;
 /// In [`DeathNote::flags`]: the exception that nobody caught is a `std::bad_alloc`.
 pub const BAD_ALLOC: u32 = 4;
 
+/// In [`DeathNote::flags`]: no library's code stands on the stack between the end and the Python code that led there,
+/// so Python's stack says which bug it is.
+pub const PYTHON_TELLS: u32 = 8;
+
 /// Which event wrote a death note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -106,7 +110,7 @@ pub struct DeathNote {
     pub signal: AtomicU32,
     /// `si_code`.
     pub code: AtomicI32,
-    /// [`STACK_ENDED`], [`FROM_OUTSIDE`], [`BAD_ALLOC`].
+    /// [`STACK_ENDED`], [`FROM_OUTSIDE`], [`BAD_ALLOC`], [`PYTHON_TELLS`].
     pub flags: AtomicU32,
     /// `si_addr`.
     pub address: AtomicU64,
@@ -135,7 +139,7 @@ pub struct Death {
     pub signal: i32,
     /// `si_code`.
     pub code: i32,
-    /// [`STACK_ENDED`], [`FROM_OUTSIDE`], [`BAD_ALLOC`].
+    /// [`STACK_ENDED`], [`FROM_OUTSIDE`], [`BAD_ALLOC`], [`PYTHON_TELLS`].
     pub flags: u32,
     /// `si_addr`.
     pub address: u64,
