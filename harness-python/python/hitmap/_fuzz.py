@@ -212,6 +212,8 @@ def _argument(harness: Harness, out: Path) -> str:
 
 def _replace(path: Path, content: bytes) -> None:
     """Under a name that nobody else has taken, then renamed: a link that somebody put there is not followed."""
+    import tempfile
+
     making, name = tempfile.mkstemp(prefix=".hitmap-", dir=path.parent)
     try:
         with open(making, "wb") as file:
