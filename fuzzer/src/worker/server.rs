@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -36,6 +36,19 @@ fn witness() -> Option<OsString> {
     // The loader takes a colon and a space for the end of a name.
     let is_plain = !path.as_os_str().as_encoded_bytes().iter().any(|byte| b": ".contains(byte));
     (is_plain && path.is_file()).then(|| path.into_os_string())
+}
+
+/// What is preloaded already, and the witness behind the runtimes of sanitizers: those take the first place, or
+/// refuse to run.
+fn with_witness(before: &OsStr, witness: OsString) -> OsString {
+    let is_first = |library: &&[u8]| {
+        let name = library.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        [&b"libclang_rt."[..], b"libasan", b"libubsan", b"libtsan", b"liblsan"].iter().any(|one| name.starts_with(one))
+    };
+    let all = before.as_bytes().split(|byte| b": ".contains(byte)).filter(|library| !library.is_empty());
+    let (first, rest): (Vec<_>, Vec<_>) = all.partition(is_first);
+    let list = first.into_iter().chain([witness.as_bytes()]).chain(rest).collect::<Vec<_>>();
+    OsString::from_vec(list.join(&b':'))
 }
 
 /// How to start a server.
@@ -188,8 +201,7 @@ impl Server {
             && let Some(witness) = witness()
         {
             let before = std::env::var_os(PRELOAD).unwrap_or_default();
-            let loaded = if before.is_empty() { vec![witness] } else { vec![witness, before.clone()] };
-            command.env(PRELOAD, loaded.join(OsStr::new(":"))).env(PRELOADED, before);
+            command.env(PRELOAD, with_witness(&before, witness)).env(PRELOADED, before);
         }
         if launch.variant == Variant::Sanitized(Sanitizer::Asan) {
             command.env("ASAN_OPTIONS", Variant::asan_options(launch.memory_mb));
@@ -406,4 +418,20 @@ fn failure_text(launch: &Launch, code: i32, report: &str) -> String {
 
 fn first(names: &str) -> &str {
     names.split([',', '\n']).next().unwrap_or("NAME").trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_witness_stands_behind_sanitizers_and_before_the_rest() {
+        let check = |before: &str, expect: &str| {
+            assert_eq!(with_witness(OsStr::new(before), "/w.so".into()), OsStr::new(expect), "{before}");
+        };
+        check("", "/w.so");
+        check("/x.so", "/w.so:/x.so");
+        check("/a/libclang_rt.asan-x86_64.so", "/a/libclang_rt.asan-x86_64.so:/w.so");
+        check("/x.so /b/libasan.so.8:y.so", "/b/libasan.so.8:/w.so:/x.so:y.so");
+    }
 }

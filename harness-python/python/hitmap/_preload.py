@@ -28,24 +28,36 @@ def ensure(libraries: list[str]) -> None:
     """
     now = os.environ.get(VARIABLE, "")
     before = os.environ.pop(BEFORE, now)
-    wanted = in_order(libraries, now)
-    if sys.executable and not set(wanted) <= set(now.split(":")):
-        loaded = ":".join([*wanted, *([before] if before else [])])
+    wanted = [*libraries, *_witness(now)]
+    # The loader takes a colon and a space for the end of a name.
+    wanted = [library for library in wanted if ":" not in library and " " not in library]
+    if sys.executable and not set(wanted) <= set(_listed(now)):
         os.execve(
             sys.executable,
             [sys.executable, *sys.orig_argv[1:]],
-            {**os.environ, VARIABLE: loaded, BEFORE: before},
+            {**os.environ, VARIABLE: ":".join(in_order([*wanted, *_listed(before)])), BEFORE: before},
         )
     os.environ[VARIABLE] = before
     if not before:
         del os.environ[VARIABLE]
 
 
-def in_order(libraries: list[str], now: str) -> list[str]:
-    """The libraries with the witness among them, if there is one and it is not loaded from elsewhere."""
-    is_there = WITNESS.is_file() and (str(WITNESS) in now.split(":") or not _native.has_witness())
-    first = [library for library in libraries if os.path.basename(library).startswith(FIRST)]
-    rest = [library for library in libraries if library not in first]
-    wanted = [*first, *([str(WITNESS)] if is_there else []), *rest]
-    # The loader takes a colon and a space for the end of a name.
-    return [library for library in wanted if ":" not in library and " " not in library]
+def in_order(libraries: list[str]) -> list[str]:
+    """Each once: runtimes of sanitizers, the witness, the others."""
+    return sorted(dict.fromkeys(libraries), key=_rank)
+
+
+def _rank(library: str) -> int:
+    if os.path.basename(library).startswith(FIRST):
+        return 0
+    return 1 if library == str(WITNESS) else 2
+
+
+def _witness(now: str) -> list[str]:
+    # One that is loaded from elsewhere will do.
+    is_there = WITNESS.is_file() and (str(WITNESS) in _listed(now) or not _native.has_witness())
+    return [str(WITNESS)] if is_there else []
+
+
+def _listed(variable: str) -> list[str]:
+    return variable.replace(" ", ":").split(":") if variable else []
