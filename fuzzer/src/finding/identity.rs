@@ -19,7 +19,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use hitmap_wire::batch::notes::{BAD_ALLOC, Death, How, STACK_ENDED};
+use hitmap_wire::batch::notes::{BAD_ALLOC, Death, How, STACK_ENDED, THROWN_ON};
 use hitmap_wire::outcome::Outcome;
 
 use super::function::qualified;
@@ -224,6 +224,9 @@ impl Clues<'_> {
     /// the signal again, nor what the C++ runtime calls once nobody catches an exception.
     fn frames_of_death(&self) -> &[Frame] {
         let Some(death) = self.death else { return &self.frames };
+        if death.has(THROWN_ON) {
+            return &self.frames;
+        }
         let by_software = death.how == How::Signal && death.code <= 0 && death.signal != libc::SIGABRT;
         let interrupted = death.stack.interrupted.filter(|_| by_software).unwrap_or(0);
         let from = self.frames.iter().position(|frame| frame.address >= interrupted).unwrap_or(0);
@@ -241,7 +244,9 @@ impl Clues<'_> {
     /// Whether code asked for the end: the processor itself faults where the bug is.
     fn is_meant(&self) -> bool {
         self.death.is_some_and(|death| match death.how {
-            How::Terminate | How::Exit => true,
+            // What stands behind a place of another stack did not call it.
+            How::Terminate => !death.has(THROWN_ON),
+            How::Exit => true,
             How::Report => false,
             // A trap is how a check of a compiler or of a library without exceptions ends the process.
             How::Signal => death.code <= 0 || [libc::SIGABRT, libc::SIGILL, libc::SIGTRAP].contains(&death.signal),

@@ -277,6 +277,18 @@ fn uncaught_exceptions_are_told_apart_by_type_and_throw() {
         ("two types", throw("i", "own f a.c:3"), throw("St9exception", "own f a.c:3"), false),
         ("one", throw("i", "own f a.c:3"), throw("i", "own f a.c:3"), true),
         (
+            "thrown on by one line",
+            uncaught("i", Outcome::Signal, THROWN_ON, &["own f a.c:3", "system __cxa_rethrow", "own g a.c:9"]),
+            uncaught("i", Outcome::Signal, THROWN_ON, &["own k a.c:5", "system __cxa_rethrow", "own g a.c:9"]),
+            false,
+        ),
+        (
+            "thrown on by two",
+            uncaught("i", Outcome::Signal, THROWN_ON, &["own fail a.c:3", "system __cxa_rethrow", "own g a.c:9"]),
+            uncaught("i", Outcome::Signal, THROWN_ON, &["own fail a.c:3", "system __cxa_rethrow", "own h a.c:1"]),
+            true,
+        ),
+        (
             "memory",
             uncaught("St9bad_alloc", Outcome::OutOfMemory, BAD_ALLOC, &["system operator new", "own f a.c:3"]),
             uncaught("St9bad_alloc", Outcome::OutOfMemory, BAD_ALLOC, &["system operator new", "own g a.c:3"]),

@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use hitmap_wire::batch::notes::{BAD_ALLOC, DeathNote, How, TEXT, TYPE};
+use hitmap_wire::batch::notes::{BAD_ALLOC, DeathNote, FRAMES, How, TEXT, THROWN_ON, TYPE};
 use hitmap_wire::identity;
 
 use super::walk::From;
@@ -134,8 +134,49 @@ pub unsafe extern "C" fn on_thrower(caller: *const c_void) {
 }
 
 /// Something is thrown.
-pub unsafe extern "C" fn on_throw(object: *mut c_void, kind: *const c_void, _: *const c_void) {
+pub unsafe extern "C" fn on_throw(object: *mut c_void, kind: *const c_void, from: *const c_void) {
+    note_place(object, from);
     origin::on_throw(object, kind);
+}
+
+/// Throws whose places are remembered: one that nobody catches is among the last.
+const PLACES: usize = 16;
+static OBJECTS: [AtomicUsize; PLACES] = [const { AtomicUsize::new(0) }; PLACES];
+static FROM: [AtomicUsize; PLACES] = [const { AtomicUsize::new(0) }; PLACES];
+static THROWS: AtomicUsize = AtomicUsize::new(0);
+
+/// Two threads that throw at once may spoil each other's entry, which then is of no exception.
+#[inline]
+fn note_place(object: *mut c_void, from: *const c_void) {
+    let at = THROWS.fetch_add(1, Ordering::Relaxed) % PLACES;
+    OBJECTS[at].store(object as usize, Ordering::Relaxed);
+    FROM[at].store(from as usize, Ordering::Relaxed);
+}
+
+/// Where an exception was thrown first. Memory is used again: the last one at this place is the one.
+fn place_of(object: *mut c_void) -> Option<u64> {
+    let last = THROWS.load(Ordering::Relaxed);
+    let mut latest = (1..=PLACES.min(last)).map(|back| (last - back) % PLACES);
+    latest
+        .find(|at| OBJECTS[*at].load(Ordering::Relaxed) == object as usize)
+        .map(|at| FROM[at].load(Ordering::Relaxed) as u64)
+}
+
+/// Puts the place of the first throw in front of a stack that does not lead there: the exception was thrown on, or
+/// carried from another thread.
+fn add_place(note: &DeathNote, place: u64) {
+    let stack = &note.stack;
+    let len = (stack.len.load(Ordering::Relaxed) as usize).min(FRAMES);
+    if stack.frames[..len].iter().any(|frame| frame.load(Ordering::Relaxed) == place) {
+        return;
+    }
+    let kept = len.min(FRAMES - 1);
+    for at in (0..kept).rev() {
+        stack.frames[at + 1].store(stack.frames[at].load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    stack.frames[0].store(place, Ordering::Relaxed);
+    stack.len.store(kept as u32 + 1, Ordering::Relaxed);
+    note.flags.fetch_or(THROWN_ON, Ordering::Relaxed);
 }
 
 /// What the calling thread handles now, of whichever copy.
@@ -175,6 +216,9 @@ unsafe extern "C-unwind" fn on_terminate<const AT: usize>() {
             write_bytes(&note.thrown_len, &note.thrown, thrown.name().trim_ascii());
             if copy.is_caught_as(&copy.bad_alloc, thrown).is_some() {
                 note.flags.fetch_or(BAD_ALLOC, Ordering::Relaxed);
+            }
+            if let Some(place) = place_of(thrown.object) {
+                add_place(note, place);
             }
         }
         pen.finish(How::Terminate);

@@ -31,6 +31,10 @@ pub const BAD_ALLOC: u32 = 4;
 /// so Python's stack says which bug it is.
 pub const PYTHON_TELLS: u32 = 8;
 
+/// In [`DeathNote::flags`]: the exception was thrown elsewhere, and thrown on by what stands on the stack. The first
+/// frame is the place where it was thrown first.
+pub const THROWN_ON: u32 = 16;
+
 /// Which event wrote a death note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -110,7 +114,7 @@ pub struct DeathNote {
     pub signal: AtomicU32,
     /// `si_code`.
     pub code: AtomicI32,
-    /// [`STACK_ENDED`], [`FROM_OUTSIDE`], [`BAD_ALLOC`], [`PYTHON_TELLS`].
+    /// [`STACK_ENDED`], [`FROM_OUTSIDE`], [`BAD_ALLOC`], [`PYTHON_TELLS`], [`THROWN_ON`].
     pub flags: AtomicU32,
     /// `si_addr`.
     pub address: AtomicU64,
@@ -139,7 +143,7 @@ pub struct Death {
     pub signal: i32,
     /// `si_code`.
     pub code: i32,
-    /// [`STACK_ENDED`], [`FROM_OUTSIDE`], [`BAD_ALLOC`], [`PYTHON_TELLS`].
+    /// [`STACK_ENDED`], [`FROM_OUTSIDE`], [`BAD_ALLOC`], [`PYTHON_TELLS`], [`THROWN_ON`].
     pub flags: u32,
     /// `si_addr`.
     pub address: u64,
