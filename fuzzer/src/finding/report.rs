@@ -176,10 +176,11 @@ fn named(stack: SanitizerStack, symbolizer: &mut Symbolizer, modules: &[Module],
 fn traceback(report: &Report, exception: &str, log: &str) -> String {
     let mut text = format!("{}\n", report.title);
     if !report.frames.is_empty() {
-        let _ = write!(text, "\nNative stack (innermost first):\n{}", stack::native(&report.frames));
+        let _ =
+            write!(text, "\nNative stack (innermost first):\n{}", stack::native(&report.frames, &report.python_frames));
     }
     for NamedStack { heading, frames } in &report.stacks {
-        let _ = write!(text, "\n{heading}\n{}", stack::native(frames));
+        let _ = write!(text, "\n{heading}\n{}", stack::native(frames, &[]));
     }
     if !exception.is_empty() {
         let _ = write!(text, "\n{exception}");

@@ -3,13 +3,15 @@
 use std::fmt::Write;
 
 use super::function::qualified;
-use super::owner::{Owner, is_hitmaps_python};
+use super::owner::{Owner, is_hitmaps_python, is_users_python};
 use super::python::PythonFrame;
 use super::symbolize::Frame;
 
 /// A native stack, a line a frame, innermost first. Frames that say nothing of the library are folded: a run of
-/// them is one line. So is a recursion.
-pub fn native(frames: &[Frame]) -> String {
+/// them is one line. So is a recursion. Where the interpreter begins stands the line of Python that called the library,
+/// the first one of `python` that is the user's.
+pub fn native(frames: &[Frame], python: &[PythonFrame]) -> String {
+    let mut caller = python.iter().find(|frame| is_users_python(&frame.file));
     let mut lines = Vec::new();
     let mut at = 0;
     while let Some(frame) = frames.get(at) {
@@ -17,7 +19,11 @@ pub fn native(frames: &[Frame]) -> String {
         if is_folded(frame.owner) && (at > 0 || run > 1) {
             let plural = if run == 1 { "" } else { "s" };
             let whose = if frame.owner == Owner::Binding { binding(frame) } else { frame.owner.name() };
-            lines.push((None, format!("… {run} frame{plural} of {whose}")));
+            let from = caller.take_if(|_| frame.owner == Owner::Interpreter).map(|caller| {
+                let file = caller.file.rsplit('/').next().unwrap_or_default();
+                format!(", for {file}:{} in {}", caller.line, caller.function)
+            });
+            lines.push((None, format!("… {run} frame{plural} of {whose}{}", from.unwrap_or_default())));
             at += run;
         } else {
             lines.push((Some(at), line(frame)));
@@ -125,18 +131,18 @@ mod tests {
             frame("pybind11::b()", "", Owner::Binding),
             frame("_PyEval_EvalFrameDefault", "", Owner::Interpreter),
         ];
-        assert_eq!(
-            native(&stack),
-            "  #0 std::vector::operator[] (lib.so+0x10)\n  #1 ns::parse at /s/a.cpp:3 (lib.so+0x10)\n  \
-             … 2 frames of pybind11\n  … 1 frame of the Python interpreter\n"
-        );
         let frames = [("/h.py", "h"), ("/x/hitmap/worker.py", "main"), ("<frozen runpy>", "_run")]
             .map(|(file, function)| PythonFrame { file: file.into(), line: 1, function: function.into() });
+        assert_eq!(
+            native(&stack, &frames),
+            "  #0 std::vector::operator[] (lib.so+0x10)\n  #1 ns::parse at /s/a.cpp:3 (lib.so+0x10)\n  \
+             … 2 frames of pybind11\n  … 1 frame of the Python interpreter, for h.py:1 in h\n"
+        );
         let recursion = [frame("leaf()", "", Owner::Library)];
         let cycle = [frame("a()", "", Owner::Library), frame("b()", "", Owner::Library)];
         let deep: Vec<Frame> = recursion.iter().chain(cycle.iter().cycle().take(10)).cloned().collect();
         assert_eq!(
-            native(&deep),
+            native(&deep, &[]),
             "  #0 leaf (lib.so+0x10)\n  #1 a (lib.so+0x10)\n  #2 b (lib.so+0x10)\n  … the 2 frames above 4 times more\n"
         );
         assert_eq!(python(&frames), "  File \"/h.py\", line 1, in h\n  … 2 frames of hitmap\n");
