@@ -299,3 +299,31 @@ def test_a_report_has_the_signal_s_code_and_the_address(fuzz, out):
     assert (finding.report["signal"], finding.report["code"]) == (signal.SIGSEGV, 1)
     assert int(finding.report["address"], 16) >> 12 == 5
     assert finding.report["signature_version"] >= 2
+
+
+# How a child ends is known, whatever the harness's file makes of the signal that says so.
+
+SIGCHLD = {
+    "ignored": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    "reaped by a handler": "signal.signal(signal.SIGCHLD, lambda *_: os.waitpid(-1, os.WNOHANG))",
+    "blocked": "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])",
+}
+
+
+@pytest.mark.parametrize("before", SIGCHLD.values(), ids=[name.replace(" ", "_") for name in SIGCHLD])
+def test_what_a_harness_makes_of_sigchld_changes_no_finding(fuzz, out, before):
+    ended = fuzz("os.abort() if data[1:2] == b'a' else os._exit(7)", before=before, seed_inputs=(DOTS, b"xa", b"xb"))
+    assert ended.code == 1, ended.said
+    found = sorted((f.kind, f.report["signal"], f.report["exit_code"]) for f in out.findings)
+    assert found == [("exit", None, 7), ("signal", signal.SIGABRT, None)], ended.said
+
+
+def test_the_target_finds_sigchld_as_it_left_it(fuzz, out):
+    body = "assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN\n" \
+           "subprocess.run(['true'])\n" \
+           "pid = os.fork()\n" \
+           "if not pid: os._exit(3)\n" \
+           "try: os.waitpid(pid, 0)\n" \
+           "except ChildProcessError: sys.exit(5)"  # fmt: skip
+    fuzz(body, before=SIGCHLD["ignored"], execs=100)
+    assert [(f.kind, f.report["exit_code"]) for f in out.findings] == [("exit", 5)]

@@ -90,6 +90,7 @@ fn work(py: Python<'_>, born: Born, memory_mb: u64, server: i32) -> PyResult<()>
     limits::die_with(server);
     limits::lead_a_group();
     limits::ignore_interrupts();
+    limits::restore_statuses();
     limits::notice_forks();
     let Shared { batch, log, control, wake, done } = shared;
     // Descriptors are never closed here: the target may have closed them, and opened others.

@@ -1,6 +1,8 @@
 //! What the process may use, and which signals it hears.
 
+use std::cell::UnsafeCell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// No core files: a campaign crashes thousands of times, and the crash note has what is needed.
@@ -43,6 +45,30 @@ pub fn lead_a_group() {
 pub fn die_when_asked() {
     // SAFETY: SIG_DFL is a valid disposition for SIGTERM.
     unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
+}
+
+/// What the harness's file made of SIGCHLD.
+struct Wanted(UnsafeCell<MaybeUninit<libc::sigaction>>);
+
+// SAFETY: written once by the server, before it forks; read by its children.
+unsafe impl Sync for Wanted {}
+
+static WANTED: Wanted = Wanted(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// Children of this process are waited for, whatever the harness's file made of SIGCHLD: where that is ignored, the
+/// system throws their status away. Called once, after the import.
+pub fn keep_statuses() {
+    // SAFETY: all zero is a value of the struct and says SIG_DFL; the process has one thread that forks.
+    unsafe {
+        let action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGCHLD, &action, (*WANTED.0.get()).as_mut_ptr());
+    }
+}
+
+/// In a child, after [`keep_statuses`] in its server: the target finds SIGCHLD as it left it.
+pub fn restore_statuses() {
+    // SAFETY: the server has filled the struct.
+    unsafe { libc::sigaction(libc::SIGCHLD, (*WANTED.0.get()).as_ptr(), std::ptr::null_mut()) };
 }
 
 /// Set in processes that the target forks: a harness that forks returns twice.

@@ -66,6 +66,7 @@ fn serve_until_closed(
         Ok(harness) => harness,
         Err(error) => return fail(py, &shared, host, &error),
     };
+    limits::keep_statuses();
     barrier::call_method(host, intern!(py, "settle"), ())?;
     origin::prepare(py)?;
     crash::prepare(shared.batch);

@@ -53,6 +53,7 @@ impl Child {
         limits::die_with(server);
         limits::lead_a_group();
         limits::die_when_asked();
+        limits::restore_statuses();
         limits::notice_forks();
         // What the fork itself ran in instrumented libraries belongs to no input.
         self.map.discard();

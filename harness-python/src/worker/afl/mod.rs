@@ -93,6 +93,7 @@ pub fn serve_afl(
     limits::no_core_files();
     host.call_method1(intern!(py, "watch_crashes"), (libc::STDERR_FILENO,))?;
     let harness = Harness::load(py, &host)?;
+    limits::keep_statuses();
     barrier::call_method(&host, intern!(py, "settle"), ())?;
 
     let mut map = AflMap::new(region, segment);
