@@ -47,6 +47,8 @@ struct Child {
     listed: Listed,
     /// Signatures of exceptions that it has told of.
     told: HashSet<u64>,
+    /// What the first of two runs has to tell.
+    first: Option<Told>,
     /// Inputs that it ran in batches.
     runs: u64,
     /// It is weighed again when it has run so many: at each doubling, so that a weight costs nothing.
@@ -108,6 +110,7 @@ fn work(py: Python<'_>, born: Born, memory_mb: u64, server: i32) -> PyResult<()>
         bounded: Instant::now(),
         listed,
         told: HashSet::new(),
+        first: None,
         runs: 0,
         weigh_at: weight::FIRST,
     }));
@@ -160,14 +163,13 @@ impl Child {
         let mut ran = count;
         for at in 0..count {
             laps.begin();
-            let mut told = None;
-            if let Some(ended) = self.run_one(py, at, &mut told) {
+            if let Some(ended) = self.run_one(py, at) {
                 laps.harness();
                 let news = self.judge.judge();
                 laps.map();
                 self.tell(at, ended, news);
                 if ended.is_raised() {
-                    self.trace(py, at, start, told);
+                    self.trace(py, at, start);
                 }
             }
             if header.enough.load(Ordering::Relaxed) != 0 {
@@ -195,12 +197,11 @@ impl Child {
         if count == 0 {
             return;
         }
-        let mut told = None;
         let start = Instant::now();
         crash::be_thorough(true);
-        let ended = self.run_traced(py, 0, &mut told);
+        let ended = self.run_traced(py, 0);
         crash::be_thorough(false);
-        let Some(ended) = ended else { return };
+        let Some((ended, told)) = ended else { return };
         let nanos = nanos_since(start);
         self.judge.gather();
         self.batch.header().nanos.store(nanos, Ordering::Relaxed);
@@ -263,43 +264,65 @@ impl Child {
         false
     }
 
-    /// Runs the input in slot `at`; `None` when the slot makes no sense, which stays "not run". What is raised is
-    /// told when it looks new.
-    #[inline]
-    fn run_one(&mut self, py: Python<'_>, at: usize, told: &mut Option<Told>) -> Option<Ended> {
-        let Child { batch, harness, listed, told: known, .. } = self;
-        in_slot(batch, at, |input| {
-            outcome::run(py, harness, input, |raised| {
-                let new = Told::of(raised, harness, listed.objects(), |signature| !known.contains(&signature));
-                told.insert(new).ended
-            })
+    /// Runs the input in slot `at`; `None` when the slot makes no sense, which stays "not run".
+    #[inline(always)]
+    fn run_one(&mut self, py: Python<'_>, at: usize) -> Option<Ended> {
+        let input = self.begin(at)?;
+        let outcome = outcome::run(py, &self.harness, input);
+        let ended = outcome.map_or_else(|| self.raised(py), Ended::quietly);
+        end_run();
+        Some(ended)
+    }
+
+    /// Judges the exception that is set. What is to be told of it, when it looks new, waits for [`Child::trace`].
+    #[cold]
+    fn raised(&mut self, py: Python<'_>) -> Ended {
+        let Child { harness, listed, told, first, .. } = self;
+        outcome::raised(py, |raised| {
+            let is_new = |signature| !told.contains(&signature);
+            first.insert(Told::of(raised, harness, listed.objects(), is_new)).ended
         })
     }
 
-    /// The same, and notes where exceptions are made.
-    fn run_traced(&mut self, py: Python<'_>, at: usize, told: &mut Option<Told>) -> Option<Ended> {
-        let Child { batch, harness, listed, told: known, .. } = self;
+    /// The same as [`Child::run_one`], but notes where exceptions are made, and says all of it.
+    fn run_traced(&mut self, py: Python<'_>, at: usize) -> Option<(Ended, Option<Told>)> {
+        let input = self.begin(at)?;
+        let Child { batch, harness, listed, told, .. } = self;
         let is_observed = batch.header().phase.load(Ordering::Relaxed) == PHASE_OBSERVE;
-        in_slot(batch, at, |input| {
-            outcome::run_traced(py, harness, input, |raised| {
-                let new = Told::of(raised, harness, listed.objects(), |s| is_observed || !known.contains(&s));
-                told.insert(new).ended
-            })
-        })
+        let mut new = None;
+        let ended = outcome::run_traced(py, harness, input, |raised| {
+            let is_new = |signature| is_observed || !told.contains(&signature);
+            new.insert(Told::of(raised, harness, listed.objects(), is_new)).ended
+        });
+        end_run();
+        Some((ended, new))
+    }
+
+    /// Names slot `at` as the one that runs; gives its input.
+    #[inline(always)]
+    fn begin(&self, at: usize) -> Option<&'static [u8]> {
+        let batch = self.batch;
+        batch.header().cur.store(at as u32, Ordering::Release);
+        let input = batch.input(at);
+        if input.is_none() {
+            batch.slots()[at].outcome.store(0, Ordering::Relaxed);
+        }
+        input
     }
 
     /// Runs an input that raised once more, to see where the exception is made: that is looked at in no
     /// ordinary run. What this run touches is thrown away, and so is all that it says when it ends otherwise.
-    fn trace(&mut self, py: Python<'_>, at: usize, start: Instant, first: Option<Told>) {
+    #[cold]
+    fn trace(&mut self, py: Python<'_>, at: usize, start: Instant) {
+        let Some(first) = self.first.take() else { return };
         let mut again = None;
         // Two runs must not take longer than one may.
         let limit = self.batch.header().limit_millis.load(Ordering::Relaxed);
         let limit = Duration::from_millis(if limit == 0 { UNSAID_LIMIT } else { limit.into() });
         if start.elapsed() < limit / 4 {
-            self.run_traced(py, at, &mut again);
+            again = self.run_traced(py, at).and_then(|(_, told)| told);
             self.judge.discard();
         }
-        let Some(first) = first else { return };
         let is_same = |again: &Told| (again.ended.outcome, &again.types) == (first.ended.outcome, &first.types);
         let without_origin = first.ended.signature;
         let best = again.filter(is_same).unwrap_or(first);
@@ -312,7 +335,7 @@ impl Child {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn tell(&self, at: usize, ended: Ended, news: Option<News>) {
         let slot = &self.batch.slots()[at];
         let (edge, class, set) = news.map_or((0, 0, 0), |news| (news.edge, news.class, news.set));
@@ -334,19 +357,12 @@ impl Child {
     }
 }
 
-/// Has the input in slot `at` run; `None` when the slot makes no sense, which stays "not run".
-#[inline]
-fn in_slot(batch: &Batch, at: usize, run: impl FnOnce(&[u8]) -> Ended) -> Option<Ended> {
-    batch.header().cur.store(at as u32, Ordering::Release);
-    let Some(input) = batch.input(at) else {
-        batch.slots()[at].outcome.store(0, Ordering::Relaxed);
-        return None;
-    };
-    let ended = run(input);
+/// What the run that ended may have left.
+#[inline(always)]
+fn end_run() {
     samples::end_run();
     limits::end_if_forked_again();
     crash::forget_survived();
-    Some(ended)
 }
 
 /// Never 0, which says that the child is not through.

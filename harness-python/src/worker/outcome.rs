@@ -70,15 +70,16 @@ impl Ended {
         self.outcome.is_finding()
     }
 
-    const fn quietly(outcome: Outcome) -> Ended {
+    /// A run that says no more than its outcome.
+    pub const fn quietly(outcome: Outcome) -> Ended {
         Ended { outcome, value: 0, signature: 0 }
     }
 }
 
-/// Calls the harness with a copy of `input`, or with what it decodes to. What is raised and not expected is shown to
-/// `look` before it is gone, and what that makes of it is the end of the run.
-#[inline]
-pub fn run(py: Python<'_>, harness: &Harness, input: &[u8], look: impl FnOnce(&Raised<'_>) -> Ended) -> Ended {
+/// Calls the harness with a copy of `input`, or with what it decodes to. What is raised and not expected stays set,
+/// and there is no outcome: [`raised`] is to follow.
+#[inline(always)]
+pub fn run(_attached: Python<'_>, harness: &Harness, input: &[u8]) -> Option<Outcome> {
     // SAFETY: we are attached; the pointers are those of live objects. The input is copied: the
     // batch file can change while somebody holds the object.
     unsafe {
@@ -91,7 +92,7 @@ pub fn run(py: Python<'_>, harness: &Harness, input: &[u8], look: impl FnOnce(&R
             ffi::Py_DECREF(bytes);
             if value.is_null() && ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) != 0 {
                 barrier::clear_error();
-                return Ended::quietly(Outcome::Rejected);
+                return Some(Outcome::Rejected);
             }
         }
         if !value.is_null() {
@@ -108,19 +109,20 @@ pub fn run(py: Python<'_>, harness: &Harness, input: &[u8], look: impl FnOnce(&R
                 } else {
                     barrier::release(result);
                 }
-                return Ended::quietly(Outcome::Ok);
+                return Some(Outcome::Ok);
             }
             if ffi::PyErr_ExceptionMatches(harness.expected.as_ptr()) != 0 {
                 barrier::clear_error();
-                return Ended::quietly(Outcome::Rejected);
+                return Some(Outcome::Rejected);
             }
         }
     }
-    raised(py, look)
+    None
 }
 
+/// Takes the exception that ended a run, shows it to `look`, and gives what that makes of it.
 #[cold]
-fn raised(py: Python<'_>, look: impl FnOnce(&Raised<'_>) -> Ended) -> Ended {
+pub fn raised(py: Python<'_>, look: impl FnOnce(&Raised<'_>) -> Ended) -> Ended {
     let raised = Raised::fetch(py);
     let ended = look(&raised);
     raised.release();
@@ -137,19 +139,23 @@ pub fn run_traced(py: Python<'_>, harness: &Harness, input: &[u8], look: impl Fn
         handle(py, Some(handled));
     }
     origin::begin();
-    let ended = run(py, harness, input, |raised| {
-        origin::end();
-        if let Some(handled) = handled {
-            handle(py, None);
-            raised.forget_context(handled.bind(py));
-        }
-        look(raised)
-    });
+    let outcome = run(py, harness, input);
     origin::end();
-    origin::forget();
     if handled.is_some() {
         handle(py, None);
     }
+    let ended = outcome.map_or_else(
+        || {
+            raised(py, |raised| {
+                if let Some(handled) = handled {
+                    raised.forget_context(handled.bind(py));
+                }
+                look(raised)
+            })
+        },
+        Ended::quietly,
+    );
+    origin::forget();
     ended
 }
 

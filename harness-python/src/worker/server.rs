@@ -68,6 +68,7 @@ fn serve_until_closed(
     };
     limits::keep_statuses();
     barrier::call_method(host, intern!(py, "settle"), ())?;
+    barrier::prepare();
     origin::prepare(py)?;
     crash::prepare(shared.batch);
     samples::prepare(shared.batch);

@@ -14,6 +14,7 @@ use super::input::Inputs;
 use super::map::AflMap;
 use crate::worker::limits;
 use crate::worker::outcome::{self, Ended, Harness};
+use crate::worker::raised::Raised;
 
 /// How an exception is told that the harness does not expect: python-afl's signal, so that the names of
 /// AFL's crash files tell exceptions (`sig:10`) from aborts and faults of C++ code.
@@ -73,16 +74,19 @@ impl Child {
     }
 
     fn run(&self, py: Python<'_>, input: &[u8]) -> Ended {
-        outcome::run(py, &self.harness, input, |raised| {
-            if self.explains {
-                let report = raised.describe(&self.harness);
-                // A report has the title, the frames, and the traceback, with blank lines between.
-                if let Some(traceback) = report.splitn(3, "\n\n").last() {
-                    eprint!("{traceback}");
-                }
+        let outcome = outcome::run(py, &self.harness, input);
+        outcome.map_or_else(|| outcome::raised(py, |raised| self.explained(raised)), Ended::quietly)
+    }
+
+    fn explained(&self, raised: &Raised<'_>) -> Ended {
+        if self.explains {
+            let report = raised.describe(&self.harness);
+            // A report has the title, the frames, and the traceback, with blank lines between.
+            if let Some(traceback) = report.splitn(3, "\n\n").last() {
+                eprint!("{traceback}");
             }
-            raised.ended()
-        })
+        }
+        raised.ended()
     }
 }
 

@@ -94,6 +94,7 @@ pub fn serve_afl(
     host.call_method1(intern!(py, "watch_crashes"), (libc::STDERR_FILENO,))?;
     let harness = Harness::load(py, &host)?;
     limits::keep_statuses();
+    barrier::prepare();
     barrier::call_method(&host, intern!(py, "settle"), ())?;
 
     let mut map = AflMap::new(region, segment);

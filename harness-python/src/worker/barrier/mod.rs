@@ -9,7 +9,9 @@
 //! cancelled thread) that is about to leave.
 
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
+use hitmap_wire::identity;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -39,16 +41,35 @@ pub fn is_barrier(address: u64) -> bool {
     (hitmap_barrier as *const () as u64..=hitmap_barrier_end as *const () as u64).contains(&address)
 }
 
-/// `PyObject_CallOneArg`; null when it raised.
+/// `PyObject_CallOneArg`, which is no part of the stable ABI and of every interpreter so far; null until it is
+/// looked up, or where there is none.
+static CALL_ONE: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+
+/// What stands in for it.
+const CALL_ANY: unsafe extern "C" fn(*mut ffi::PyObject, ...) -> *mut ffi::PyObject = ffi::PyObject_CallFunctionObjArgs;
+
+/// Looks for what the interpreter calls quickest by.
+pub fn prepare() {
+    // SAFETY: the name ends with a zero.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"PyObject_CallOneArg".as_ptr()) };
+    // A program that embeds another interpreter may have two.
+    let home = |function: *const c_void| identity::holding(function as usize).map(|library| library.span);
+    if !found.is_null() && home(found) == home(CALL_ANY as *const c_void) {
+        CALL_ONE.store(found, Ordering::Relaxed);
+    }
+}
+
+/// Calls with one argument; null when it raised.
 ///
 /// # Safety
 /// Attached to the interpreter, with two live objects.
 #[inline]
 pub unsafe fn call_one(callable: *mut ffi::PyObject, argument: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    let call: unsafe extern "C" fn(*mut ffi::PyObject, ...) -> *mut ffi::PyObject = ffi::PyObject_CallFunctionObjArgs;
+    let found = CALL_ONE.load(Ordering::Relaxed);
+    let call = if found.is_null() { CALL_ANY as *const c_void } else { found };
     let end = std::ptr::null_mut();
-    // SAFETY: the caller's word; the arguments are those that the function takes, a null after the last.
-    unsafe { hitmap_barrier(call as *const c_void, callable.cast(), argument.cast(), end, end) }.cast()
+    // SAFETY: the caller's word; the arguments are those that both functions take, a null after the last.
+    unsafe { hitmap_barrier(call, callable.cast(), argument.cast(), end, end) }.cast()
 }
 
 /// Gives up a reference: the object's destructor is code of the target.
