@@ -171,8 +171,7 @@ impl Child {
                 if looked == Looked::Working || woke {
                     self.end(cur, Outcome::Timeout, looks, files, server, watch)?;
                     if woke {
-                        // The later ones are of what came after the sleep.
-                        self.samples.truncate(1);
+                        keep_first(&mut self.samples);
                     }
                     return Ok(BatchEnd::TimedOut);
                 }
@@ -262,6 +261,16 @@ impl Child {
         server
             .wait_exited(Duration::from_secs(30))?
             .ok_or_else(|| WorkerError::Broken("has a child that survives SIGKILL".into()))
+    }
+}
+
+/// Of looks that woke a sleeper the first one counts, and the Python code that the sleep came back to: the later ones
+/// are of what came afterwards.
+fn keep_first(samples: &mut Vec<Sample>) {
+    let python = samples.iter().map(|sample| &sample.python).find(|python| !python.is_empty()).cloned();
+    samples.truncate(1);
+    if let (Some(first), Some(python)) = (samples.first_mut(), python) {
+        first.python = python;
     }
 }
 
