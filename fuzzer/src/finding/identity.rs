@@ -156,6 +156,9 @@ impl Identity {
             Outcome::OutOfMemory if has(BAD_ALLOC) => Identity::Memory { at: at() },
             Outcome::OutOfMemory => Identity::Memory { at: stayed(&clues.looks, &clues.frames, clues.python) },
             _ if has(STACK_ENDED) || clues.is_stack_overflow_report() => match cycle(&clues.frames) {
+                cycle if cycle.is_empty() && clues.outcome == Outcome::Sanitizer => {
+                    Identity::Sanitizer { kind: clues.sanitizer.clone().unwrap_or_default(), at: at() }
+                }
                 cycle if cycle.is_empty() => Identity::Signal { signal: clues.signal.unwrap_or(0), at: at() },
                 cycle => Identity::Overflow { cycle },
             },
@@ -179,8 +182,8 @@ impl Identity {
             Identity::Memory { at } => (vec!["memory".to_string()], at),
             Identity::Exit { at } => (vec!["exit".to_string()], at),
             Identity::Overflow { cycle } => {
-                let first = cycle.first().map(function_of).unwrap_or_default();
-                return vec!["overflow".to_string(), first];
+                let first = cycle.first().map(|frame| [stem(&frame.module).to_string(), function_of(frame)]);
+                return ["overflow".to_string()].into_iter().chain(first.into_iter().flatten()).collect();
             }
         };
         parts.extend(at.parts());
@@ -205,7 +208,7 @@ impl Place {
             Place::Nowhere => Vec::new(),
             Place::Python { frame, exact } => {
                 let line = if *exact { frame.line.to_string() } else { String::new() };
-                vec!["python".into(), base(&frame.file).into(), frame.function.clone(), line]
+                vec!["python".into(), short_file(&frame.file).into(), frame.function.clone(), line]
             }
             Place::Native { frame, callers, exact } => {
                 let mut parts = vec![stem(&frame.module).to_string(), function_of(frame)];
@@ -264,7 +267,7 @@ fn of_exception(clues: &Clues<'_>, exception: &Exception) -> Identity {
     // Where the recursion was when it reached the limit is chance.
     let is_recursion = kind == "RecursionError";
     let native =
-        |frames: &[Frame]| match cycle_of(&before_python(frames).iter().filter(|f| is_own(f)).collect::<Vec<_>>()) {
+        |frames: &[Frame]| match cycle_of(&before_python(frames).iter().filter(|f| is_own(f)).collect::<Vec<_>>(), 2) {
             cycle if is_recursion && !cycle.is_empty() => Some(Place::function(&cycle[0])),
             _ => Place::within(before_python(frames), true),
         };
@@ -360,7 +363,7 @@ fn users(frames: &[PythonFrame]) -> Option<PythonFrame> {
 fn recurring(frames: &[PythonFrame]) -> Option<PythonFrame> {
     let calls: Vec<&PythonFrame> = frames.iter().filter(|frame| is_users_python(&frame.file)).collect();
     let ids: Vec<_> = calls.iter().map(|frame| (base(&frame.file), frame.function.as_str())).collect();
-    first_of_cycle(&ids).map(|at| calls[at].clone()).or_else(|| users(frames))
+    first_of_cycle(&ids, 2).map(|at| calls[at].clone()).or_else(|| users(frames))
 }
 
 /// What stays on the stack of a run that does not end, as far as several looks tell it.
@@ -378,10 +381,22 @@ fn stayed(looks: &[Look], last: &[Frame], python: &[PythonFrame]) -> Place {
         let from = frames.iter().position(|frame| frame.address + count >= total).unwrap_or(frames.len());
         &frames[from..]
     });
-    // Inlined code is at a place of its own in each look: the function that holds it counts.
-    let outermost_of_its_address = |at: usize| common.get(at + 1).is_none_or(|next| next.address != common[at].address);
-    let whole: Vec<&Frame> =
-        common.iter().enumerate().filter(|(at, _)| outermost_of_its_address(*at)).map(|(_, frame)| frame).collect();
+    // Inlined code of the innermost address is at a place of its own in each look: what all of them have in common
+    // counts.
+    let innermost = common.first().map(|frame| frame.address);
+    let depth = |frames: &[Frame]| frames.iter().map(|frame| frame.address).max().unwrap_or(0);
+    let inlined = |frames: &[Frame], look: &[Frame]| -> usize {
+        let Some(address) = innermost else { return 0 };
+        let at = (depth(look) + address).checked_sub(depth(frames));
+        let chain = |frames: &[Frame], at: usize| -> Vec<String> {
+            frames.iter().rev().filter(|frame| frame.address == at).map(|frame| frame.function.clone()).collect()
+        };
+        let (one, two) = (chain(frames, address), at.map(|at| chain(look, at)).unwrap_or_default());
+        one.iter().zip(&two).take_while(|(a, b)| a == b).count()
+    };
+    let held = stacks.first().map_or(0, |first| stacks.iter().map(|look| inlined(first, look)).min().unwrap_or(0));
+    let at_innermost = common.iter().filter(|frame| Some(frame.address) == innermost).count();
+    let whole: Vec<&Frame> = common.iter().skip(at_innermost.saturating_sub(held.max(1))).collect();
     let until_python = whole.iter().position(|frame| is_eval(frame)).unwrap_or(whole.len());
     if let Some(frame) = whole[..until_python].iter().find(|frame| is_own(frame)) {
         return Place::function(frame);
@@ -410,13 +425,13 @@ fn physical(frames: &[Frame]) -> Vec<Physical<&str>> {
 fn cycle(frames: &[Frame]) -> Vec<Frame> {
     let by_own: Vec<&Frame> = frames.iter().filter(|frame| is_own(frame)).collect();
     let by_all = || frames.iter().filter(|f| !f.module.is_empty() && !matches!(f.owner, Owner::System | Owner::Hitmap));
-    let found = cycle_of(&by_own);
-    if found.is_empty() { cycle_of(&by_all().collect::<Vec<_>>()) } else { found }
+    let found = cycle_of(&by_own, REPEATS);
+    if found.is_empty() { cycle_of(&by_all().collect::<Vec<_>>(), REPEATS) } else { found }
 }
 
-fn cycle_of(frames: &[&Frame]) -> Vec<Frame> {
+fn cycle_of(frames: &[&Frame], least: usize) -> Vec<Frame> {
     let ids: Vec<_> = frames.iter().map(|frame| (frame.module.as_str(), function_of(frame))).collect();
-    let Some(first) = first_of_cycle(&ids) else { return Vec::new() };
+    let Some(first) = first_of_cycle(&ids, least) else { return Vec::new() };
     let next = ids[..first].iter().rposition(|id| *id == ids[first]).unwrap_or(first);
     let mut cycle: Vec<usize> = Vec::new();
     for at in (next + 1..=first).rev() {
@@ -429,11 +444,14 @@ fn cycle_of(frames: &[&Frame]) -> Vec<Frame> {
 
 /// Innermost calls in which an endless recursion repeats itself. Recursion that ends may come before it.
 const REPEATS_WITHIN: usize = 100;
+/// Calls of one function that make a recursion endless: a smaller number ends by itself, above a step that is too
+/// large for the stack.
+const REPEATS: usize = 8;
 
 /// Where the function of an endless recursion stands that was entered first; calls are innermost first.
-fn first_of_cycle<T: PartialEq>(calls: &[T]) -> Option<usize> {
+fn first_of_cycle<T: PartialEq>(calls: &[T], least: usize) -> Option<usize> {
     let inner = &calls[..calls.len().min(REPEATS_WITHIN)];
-    let repeats = |call: &T| inner.iter().filter(|other| *other == call).count() > 1;
+    let repeats = |call: &T| inner.iter().filter(|other| *other == call).count() >= least;
     calls.iter().rposition(repeats)
 }
 
@@ -452,6 +470,19 @@ fn spot(frame: &Frame) -> String {
         return format!("{}:{}", base(&frame.file), frame.line);
     }
     format!("+{:#x}", frame.offset.wrapping_sub(frame.start))
+}
+
+/// A Python file as every machine has it: below the folder that packages are installed in; else its name, and for the
+/// file of a package its folder's name too.
+fn short_file(path: &str) -> &str {
+    let installed = ["/site-packages/", "/dist-packages/"].iter().find_map(|folder| path.rsplit_once(folder));
+    if let Some((_, below)) = installed {
+        return below;
+    }
+    match path.strip_suffix("/__init__.py").and_then(|package| package.rfind('/')) {
+        Some(at) => &path[at + 1..],
+        None => base(path),
+    }
 }
 
 fn base(path: &str) -> &str {

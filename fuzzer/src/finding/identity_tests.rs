@@ -110,7 +110,13 @@ fn raised_again(interrupted: usize, frames: &[&str]) -> Case {
     Case { signal: Some(libc::SIGSEGV), death, frames: stack(frames), ..of(Outcome::Signal) }
 }
 
+/// A stack that goes on as its outer end does, which has two functions or one.
+fn endless<'a>(frames: &[&'a str]) -> Vec<&'a str> {
+    [frames, &frames[frames.len().saturating_sub(2)..].repeat(20)].concat()
+}
+
 fn overflow(frames: &[&str]) -> Case {
+    let frames = &endless(frames);
     let death = Some(death(How::Signal, libc::SIGSEGV, 1, STACK_ENDED, Some(0)));
     Case { signal: Some(libc::SIGSEGV), death, frames: stack(frames), ..of(Outcome::Signal) }
 }
@@ -323,8 +329,8 @@ fn exits_and_sanitizers_are_told_apart_by_place() {
         ("two lines", asan("SEGV", &["own f a.c:3"]), asan("SEGV", &["own f a.c:4"]), false),
         (
             "a stack that ended",
-            asan("stack-overflow", &["own a x.c:1", "own f x.c:3", "own f x.c:3"]),
-            asan("stack-overflow", &["own b x.c:9", "own f x.c:3", "own f x.c:3"]),
+            asan("stack-overflow", &endless(&["own a x.c:1", "own f x.c:3", "own f x.c:3"])),
+            asan("stack-overflow", &endless(&["own b x.c:9", "own f x.c:3", "own f x.c:3"])),
             true,
         ),
     ]);
@@ -359,6 +365,15 @@ fn an_endless_recursion_is_one_bug_whatever_it_ended_in() {
             "after one that ends",
             overflow(&[&["own walk r.c:7"; 120][..], &["own nest r.c:1"; 3]].concat()),
             overflow(&[&[value, array].repeat(60)[..], &["own nest r.c:1"; 3]].concat()),
+            false,
+        ),
+        (
+            "one step that is too large, below recursion that ends",
+            Case {
+                frames: stack(&["own big_a r.c:1", "own tree r.c:2", "own tree r.c:2", "own tree r.c:2"]),
+                ..overflow(&[])
+            },
+            Case { frames: stack(&["own big_b r.c:1", "own tree r.c:2", "own tree r.c:2"]), ..overflow(&[]) },
             false,
         ),
         ("two recursions", overflow(&[value, array, value]), overflow(&["own walk r.c:7", "own walk r.c:7"]), false),

@@ -53,10 +53,12 @@ pub struct Cause {
 }
 
 impl Exception {
-    /// Title and frames of what was raised first: the root of its explicit causes, or the exception itself.
+    /// Title and frames of what was raised first: the root of its explicit causes, or the exception itself. A cause that
+    /// was made and never raised has no frames: then those of whoever named it as a cause count.
     pub fn root(&self) -> (&str, &[PythonFrame]) {
-        let root = self.causes.last().map(|cause| (cause.title.as_str(), cause.frames.as_slice()));
-        root.unwrap_or((&self.title, &self.frames))
+        let title = self.causes.last().map_or(self.title.as_str(), |cause| &cause.title);
+        let frames = self.causes.iter().rev().map(|cause| &cause.frames).find(|frames| !frames.is_empty());
+        (title, frames.unwrap_or(&self.frames))
     }
 }
 
@@ -138,6 +140,8 @@ mod tests {
         let read = of_report(report);
         assert_eq!((read.frames.len(), read.causes.len()), (1, 2));
         assert_eq!(read.root(), ("MemoryError", &[frame("/l.py", 1, "g")][..]));
+        let unraised = of_report("E: e\n\nframe\t/h.py\t3\tf\ncause\tKeyError: 1\n\nTraceback\n");
+        assert_eq!(unraised.root(), ("KeyError: 1", &[frame("/h.py", 3, "f")][..]));
         assert_eq!(type_of("a.B: c: d"), "a.B");
         assert!(read.traceback.starts_with("Traceback"));
     }

@@ -51,11 +51,13 @@ pub fn of_death(
         let instrumented = |p: &&Place| modules.iter().any(|m| m.identity == p.0);
         places.iter().rfind(instrumented).copied().into_iter().collect()
     } else if death.is_some_and(|death| death.has(STACK_ENDED)) {
-        let mut sorted = places;
+        let mut sorted = places.clone();
         sorted.sort_unstable();
         let mut again: Vec<Place> = sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         again.dedup();
-        again
+        // One step that is larger than the stack ends it as well.
+        let is_recursion = places.len() > RECURSION;
+        if is_recursion { again } else { places.into_iter().take(DEPTH).collect() }
     } else {
         places.into_iter().take(DEPTH).collect()
     };
@@ -73,6 +75,9 @@ pub fn of_death(
     }
     hash.digest()
 }
+
+/// A stack of more frames than that has ended by recursion.
+const RECURSION: usize = 100;
 
 /// Python frames that count where native ones do not tell.
 const PYTHON_DEPTH: usize = 3;
@@ -99,23 +104,36 @@ pub fn with_words(raw: u64, outcome: Outcome, log: &str) -> u64 {
     hash.digest()
 }
 
+/// Whether the log tells more of a hang than its looks: which Python code called what does not return, where
+/// Python's interpreter took no look, and no instrumented library is on the stack.
+pub fn is_hang_told_by_words(samples: &[Sample], objects: &[Loaded], modules: &[Module]) -> bool {
+    let is_instrumented = |address: &u64| {
+        place(*address, objects).is_some_and(|(identity, _)| modules.iter().any(|module| module.identity == identity))
+    };
+    let frames = |sample: &Sample| [sample.stack.frames.as_slice(), &sample.stack.outer].concat();
+    samples.iter().all(|sample| sample.python.is_empty() && !frames(sample).iter().any(is_instrumented))
+}
+
 /// The hash of what stayed over several looks at a run: the innermost function of an instrumented library that no
 /// look was without, and, where Python's interpreter took looks, its innermost call that went on.
 pub fn of_hang(samples: &[Sample], objects: &[Loaded], modules: &[Module]) -> u64 {
-    of_hang_with(samples, objects, modules, |module, offset| function_start(&module.path, offset))
+    of_hang_with(samples, objects, modules, |object, offset| {
+        function_start(&String::from_utf8_lossy(&object.path), offset)
+    })
 }
 
 fn of_hang_with(
     samples: &[Sample],
     objects: &[Loaded],
     modules: &[Module],
-    start_of: impl Fn(&Module, u64) -> Option<u64>,
+    start_of: impl Fn(&Loaded, u64) -> Option<u64>,
 ) -> u64 {
     let module_of = |identity: Identity| modules.iter().find(|module| module.identity == identity);
     let physical = |address: &u64| {
-        let (identity, offset) = place(*address, objects)?;
-        let start = module_of(identity).and_then(|module| start_of(module, offset.wrapping_sub(1))).unwrap_or(0);
-        Some(Physical { module: identity, offset, start })
+        let object = objects.iter().find(|o| (o.span.0..o.span.1).contains(address))?;
+        let offset = address.wrapping_sub(object.bias);
+        let start = start_of(object, offset.wrapping_sub(1)).unwrap_or(0);
+        Some(Physical { module: object.identity, offset, start })
     };
     let look = |sample: &Sample| {
         let stack = &sample.stack;

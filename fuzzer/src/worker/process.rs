@@ -321,7 +321,7 @@ impl ProcessWorker {
             return Err(WorkerError::Broken("has no child to wake".into()));
         };
         let mut is_known = |outcome: Outcome, samples: &[Sample]| {
-            cut && !samples.is_empty() && hangs.contains(&hang(outcome, samples, &spans(files, known, late), known))
+            cut && !samples.is_empty() && hangs.contains(&hang(outcome, samples, &objects(files, known, late), known))
         };
         let mut watch = Watch { first_look, is_known: &mut is_known };
         let end = child.work(files, &self.server, &self.limits, &mut watch)?;
@@ -508,7 +508,12 @@ impl ProcessWorker {
                 false => raw,
             }
         } else {
-            hang(outcome, &told.samples, &spans, &self.known)
+            let objects = objects(&self.files, &self.known, &mut self.late);
+            let raw = hang(outcome, &told.samples, &objects, &self.known);
+            match raw::is_hang_told_by_words(&told.samples, &objects, &self.known) {
+                true => raw::with_words(raw, outcome, &self.files.log()),
+                false => raw,
+            }
         };
         if self.tells_all(detail, told.raw) {
             told.objects = self.files.batch.objects();
@@ -649,6 +654,13 @@ fn spans(files: &Files, known: &[Module], late: &mut Late) -> Vec<Loaded> {
     let mut spans = files.batch.spans();
     late.complete(&mut spans, known);
     spans
+}
+
+/// The same with the names of the files.
+fn objects(files: &Files, known: &[Module], late: &mut Late) -> Vec<Loaded> {
+    let mut objects = files.batch.objects();
+    late.complete(&mut objects, known);
+    objects
 }
 
 /// The raw hash of a run that was looked at.

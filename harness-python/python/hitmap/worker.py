@@ -280,7 +280,10 @@ def describe(error: BaseException) -> str:
     lines = [title(error), "", *frame_lines(error)]
     for cause in causes(error):
         lines += [f"cause\t{title(cause)}", *frame_lines(cause)]
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except BaseException as why:
+        text = f"(the traceback could not be written: {type(why).__name__})\n"
     return _printable("\n".join([*lines, "", text]))
 
 
@@ -303,16 +306,19 @@ def causes(error: BaseException) -> list[BaseException]:
 def title(error: BaseException) -> str:
     """``TypeName: message`` on one line, as the last line of a traceback has it."""
     kind = type(error)
-    name = (
-        kind.__qualname__
-        if kind.__module__ in ("builtins", "__main__", MODULE)
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    try:
+        name = (
+            kind.__qualname__
+            if kind.__module__ in ("builtins", "__main__", MODULE)
+            else f"{kind.__module__}.{kind.__qualname__}"
+        )
+    except BaseException:  # A metaclass is code of the target, too.
+        name = type.__dict__["__name__"].__get__(kind)
     try:
         # The head of it: a message can hold all of the input, and the frames must fit behind it.
         message = " ".join(str(error)[:1000].split())[:LONGEST]
         message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    except Exception as why:  # Its __str__ is code of the target.
+    except BaseException as why:  # Its __str__ is code of the target, and may exit.
         message = f"(str() of it raised {type(why).__name__})"
     return f"{name}: {message}" if message else name
 

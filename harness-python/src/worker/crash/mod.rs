@@ -260,11 +260,21 @@ unsafe extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, contex
             Some(pen) if how(pen.0) != How::Exit as u32 && pen.is_settled() => {}
             Some(pen) => write(pen, signal, info, context, stack_ended),
             None => {
-                // Our own walk crashed: better a short note than none.
+                // Our own walk crashed, over a stack that the target has destroyed: better a short note than none.
                 if let Some(note) = note().filter(|note| how(note) == 0 && is_writing()) {
                     note.how.store(How::Signal as u32, Ordering::Release);
+                    let first = note.signal.load(Ordering::Relaxed) as c_int;
+                    if first != 0 && first != signal {
+                        signals::end(first);
+                        return;
+                    }
                 }
             }
+        }
+        // faulthandler does not hear these.
+        let is_pythons = |note: &DeathNote| note.flags.load(Ordering::Relaxed) & PYTHON_TELLS != 0;
+        if signals::ENDING.contains(&signal) && is_owner() && note().is_some_and(is_pythons) {
+            sanitizer::write_stack();
         }
         signals::hand_on(signal, info, context, stack_ended, IS_KNOWN.load(Ordering::Relaxed));
     }
@@ -337,6 +347,13 @@ pub fn store_here(note: &StackNote) {
 pub fn is_owner() -> bool {
     // SAFETY: no pointers are passed.
     unsafe { libc::getpid() == OWNER.load(Ordering::Acquire) }
+}
+
+/// Whether this is a process that the target started, by `fork` or by `vfork`.
+pub fn is_somebody_elses() -> bool {
+    let owner = OWNER.load(Ordering::Acquire);
+    // SAFETY: no pointers are passed.
+    owner != 0 && owner != unsafe { libc::getpid() }
 }
 
 /// Takes a signal for ourselves; gives the handler that was set.

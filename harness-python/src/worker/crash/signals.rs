@@ -156,6 +156,11 @@ unsafe fn without_ours(set: *const libc::sigset_t) -> libc::sigset_t {
 /// That of `sigaction`.
 pub unsafe extern "C" fn on_action(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int {
     let action = witness::real().action;
+    // What the target starts by vfork has this memory and handlers of its own.
+    if super::is_somebody_elses() {
+        // SAFETY: the caller's word.
+        return unsafe { action(signal, new, old) };
+    }
     // SAFETY: the caller's word: each pointer is null or points to a struct.
     unsafe {
         if let Some(at) = FATAL.iter().position(|s| *s == signal) {
