@@ -9,6 +9,7 @@ use std::path::Path;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSection};
 
+use hitmap_wire::control::MAP_VARIABLE;
 use hitmap_wire::modules::Module;
 
 use crate::disk;
@@ -19,6 +20,9 @@ const WORDS: usize = 128;
 const LENGTH: std::ops::RangeInclusive<usize> = 3..=20;
 /// A file that is larger is not read: its words would be those of everything.
 const LARGEST: u64 = 64 << 20;
+
+/// Constants of hitmap's stub, which every instrumented library carries.
+const OWN: [&str; 2] = [MAP_VARIABLE, "LLVM_COVMAP_SHM_NAME"];
 
 /// Words in the read-only data of the loaded libraries. A file that cannot be read has none.
 pub fn of_modules(modules: &[Module]) -> Vec<Vec<u8>> {
@@ -58,7 +62,12 @@ fn is_word(text: &[u8]) -> bool {
     });
     let is_file = [".c", ".cc", ".cpp", ".h", ".hpp", ".pyx", ".py", ".so"].iter().any(|end| text.ends_with(end));
     let is_dunder = text.starts_with("__");
-    !(text.contains('%') || text.starts_with(|c: char| c.is_ascii_digit()) || is_mangled || is_file || is_dunder)
+    !(OWN.contains(&text)
+        || text.contains('%')
+        || text.starts_with(|c: char| c.is_ascii_digit())
+        || is_mangled
+        || is_file
+        || is_dunder)
 }
 
 #[cfg(test)]
@@ -79,6 +88,7 @@ mod tests {
     #[test]
     fn messages_and_names_are_none() {
         check(b"expected a value\0%s: bad\0N8pybind116objectE\0St9exception\0parser.cpp\0__init__\0ab\0\xFFabc\0", &[]);
+        check(b"HITMAP_MAP\0LLVM_COVMAP_SHM_NAME", &[]);
         check(b"9Exception\0a_very_long_name_of_something\0\x01\x02\x03\x04", &[]);
     }
 

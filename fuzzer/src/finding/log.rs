@@ -22,15 +22,24 @@ const LAST_WORDS: [&str; 10] = [
 const SIGNALS: [&str; 5] =
     ["Aborted", "Segmentation fault", "Bus error", "Illegal instruction", "Floating-point exception"];
 
-/// What the target said last: the last line that looks like a check's, before Python's own report of the signal; else
-/// its last line. An assertion loses what stands before it: program, file and function are known better.
+/// Words of checks that are written in a library's own manner, whatever their case.
+const CHECKS: [&str; 10] =
+    ["fail", "error", "fatal", "assert", "abort", "panic", "invalid", "unreachable", "violat", "corrupt"];
+
+/// What the target said last: the last line that looks like a check's, before Python's own report of the signal. An
+/// assertion loses what stands before it: program, file and function are known better.
 pub fn last_words(log: &str) -> Option<String> {
     if let Some(fatal) = fatal_error(log) {
         return Some(fatal);
     }
     let before = log.split("Fatal Python error: ").next().unwrap_or(log);
     let lines = || before.lines().rev().filter(|line| !line.trim().is_empty());
-    let line = lines().find(|line| LAST_WORDS.iter().any(|words| line.contains(words))).or_else(|| lines().next())?;
+    let is_check = |line: &&str| {
+        let line = line.to_ascii_lowercase();
+        CHECKS.iter().any(|word| line.contains(word))
+    };
+    let line =
+        lines().find(|line| LAST_WORDS.iter().any(|words| line.contains(words))).or_else(|| lines().find(is_check))?;
     let what = lines().find(|line| line.trim_start().starts_with("what(): "));
     let what = what.filter(|_| line.starts_with("terminate called")).map(|line| format!(" {}", line.trim()));
     let mut text: String = format!("{}{}", line.trim(), what.unwrap_or_default()).chars().take(300).collect();
@@ -147,7 +156,8 @@ mod tests {
             ),
             ("double free or corruption (out)\n", Some("double free or corruption (out)")),
             ("Fatal Python error: Aborted\n  File \"/x/Assertion here.py\", line 1\n", None),
-            ("quiet\n\n", Some("quiet")),
+            ("quiet\n\n", None),
+            ("lib: internal error 7\nbye\n", Some("lib: internal error 7")),
             ("", None),
         ] {
             assert_eq!(last_words(log).as_deref(), words, "{log}");
