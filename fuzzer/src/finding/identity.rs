@@ -24,7 +24,7 @@ use hitmap_wire::outcome::Outcome;
 
 use super::function::qualified;
 use super::hang::{self, Physical};
-use super::owner::{Owner, is_hitmaps_python, is_users_python};
+use super::owner::{Owner, is_plumbing, is_users_python};
 use super::python::{Exception, PythonFrame, type_of};
 use super::symbolize::Frame;
 
@@ -354,9 +354,8 @@ fn is_raising(frame: &Frame) -> bool {
 
 /// The innermost Python frame that is the user's or a package's; the innermost of all where there is none.
 fn users(frames: &[PythonFrame]) -> Option<PythonFrame> {
-    let is_ours = |frame: &&PythonFrame| is_hitmaps_python(&frame.file) || frame.file.starts_with("<frozen ");
     let users = frames.iter().find(|frame| is_users_python(&frame.file));
-    users.or_else(|| frames.iter().find(|frame| !is_ours(frame))).cloned()
+    users.or_else(|| frames.iter().find(|frame| !is_plumbing(&frame.file))).cloned()
 }
 
 /// The function that an endless recursion of Python code entered first.
@@ -485,7 +484,8 @@ fn short_file(path: &str) -> &str {
     }
 }
 
-fn base(path: &str) -> &str {
+/// A path's last name.
+pub fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 

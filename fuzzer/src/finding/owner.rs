@@ -183,6 +183,11 @@ pub fn is_users_python(file: &str) -> bool {
     !is_frozen && !is_standard && !is_hitmaps_python(file)
 }
 
+/// Whether a Python file is part of what runs a harness: hitmap's own, or the interpreter's start.
+pub fn is_plumbing(file: &str) -> bool {
+    is_hitmaps_python(file) || file.starts_with("<frozen ")
+}
+
 /// Whether a Python file is one of hitmap's own.
 pub fn is_hitmaps_python(file: &str) -> bool {
     let Some((_, name)) = file.rsplit_once("/hitmap/") else { return false };

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::function::qualified;
-use super::owner::{Owner, is_hitmaps_python, is_users_python};
+use super::identity::base;
+use super::owner::{Owner, is_plumbing, is_users_python};
 use super::python::PythonFrame;
 use super::symbolize::Frame;
 
@@ -20,7 +21,7 @@ pub fn native(frames: &[Frame], python: &[PythonFrame]) -> String {
             let plural = if run == 1 { "" } else { "s" };
             let whose = if frame.owner == Owner::Binding { binding(frame) } else { frame.owner.name() };
             let from = caller.take_if(|_| frame.owner == Owner::Interpreter).map(|caller| {
-                let file = caller.file.rsplit('/').next().unwrap_or_default();
+                let file = base(&caller.file);
                 format!(", for {file}:{} in {}", caller.line, caller.function)
             });
             lines.push((None, format!("… {run} frame{plural} of {whose}{}", from.unwrap_or_default())));
@@ -70,17 +71,16 @@ pub fn line(frame: &Frame) -> String {
     if frame.module.is_empty() {
         return format!("{name}{place} ({:#x}, in no library)", frame.offset);
     }
-    let module = frame.module.rsplit('/').next().unwrap_or(&frame.module);
+    let module = base(&frame.module);
     format!("{name}{place} ({module}+{:#x})", frame.offset)
 }
 
 /// Python's stack, innermost first. hitmap's own frames are folded.
 pub fn python(frames: &[PythonFrame]) -> String {
     let mut text = String::new();
-    let is_own = |frame: &PythonFrame| is_hitmaps_python(&frame.file) || frame.file.starts_with("<frozen ");
     let mut at = 0;
     while let Some(frame) = frames.get(at) {
-        let run = frames[at..].iter().take_while(|frame| is_own(frame)).count();
+        let run = frames[at..].iter().take_while(|frame| is_plumbing(&frame.file)).count();
         if run > 0 {
             let _ = writeln!(text, "  … {run} frame{} of hitmap", if run == 1 { "" } else { "s" });
             at += run;

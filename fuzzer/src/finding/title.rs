@@ -3,7 +3,7 @@
 use hitmap_wire::batch::notes::Death;
 
 use super::function::short;
-use super::identity::{Clues, Identity, Place, function_of};
+use super::identity::{Clues, Identity, Place, base, function_of};
 use super::log;
 use super::symbolize::Frame;
 
@@ -128,10 +128,6 @@ pub fn signal_name(signal: i32) -> String {
         _ => return format!("signal {signal}"),
     };
     name.to_string()
-}
-
-fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// What an exception says can hold whatever the input held: escapes for the terminal, line ends,

@@ -498,8 +498,8 @@ impl ProcessWorker {
         let signal = signal.filter(|_| !matches!(outcome, Outcome::Timeout | Outcome::Sanitizer));
         let samples = std::mem::take(&mut self.samples);
         let mut told = Evidence { signal, exit_code, death, samples, ..Evidence::bare(outcome, 0) };
-        let spans = spans(&self.files, &self.known, &mut self.late);
         told.raw = if told.samples.is_empty() {
+            let spans = spans(&self.files, &self.known, &mut self.late);
             // Where it was when somebody else ended it says nothing.
             let death = told.death.as_ref().filter(|_| !told.is_from_outside());
             let raw = raw::of_death(outcome, signal.or(exit_code), death, &spans, &self.known);
@@ -516,8 +516,7 @@ impl ProcessWorker {
             }
         };
         if self.tells_all(detail, told.raw) {
-            told.objects = self.files.batch.objects();
-            self.late.complete(&mut told.objects, &self.known);
+            told.objects = objects(&self.files, &self.known, &mut self.late);
             told.log = self.files.log();
         }
         Box::new(told)
@@ -531,8 +530,7 @@ impl ProcessWorker {
         if self.tells_all(detail, raw) {
             let batch = &self.files.batch;
             told.exception = Raised::of_records(&batch.records(), slot);
-            told.objects = batch.objects();
-            self.late.complete(&mut told.objects, &self.known);
+            told.objects = objects(&self.files, &self.known, &mut self.late);
             told.log = self.files.log();
         }
         Box::new(told)
