@@ -21,15 +21,20 @@ pub type Place = (Identity, u64);
 /// Where `address` lies, by the child's list of files; `None` for an address that lies in none, which says
 /// nothing in another process.
 pub fn place(address: u64, objects: &[Loaded]) -> Option<Place> {
+    within(address, objects).map(|(object, offset)| (object.identity, offset))
+}
+
+/// The file that holds `address`, and the address within it.
+pub fn within(address: u64, objects: &[Loaded]) -> Option<(&Loaded, u64)> {
     let object = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address))?;
-    Some((object.identity, address.wrapping_sub(object.bias)))
+    Some((object, address.wrapping_sub(object.bias)))
 }
 
 /// The hash of a child's death.
 ///
-/// A crash is named by its innermost frames. A time-out or a full memory is caught at a chance
-/// place, so it is named by the outermost frame in an instrumented library: the call that did not
-/// come back. Of endless recursion only the places count that stand on the stack again and again: what it ended
+/// A crash is named by its innermost frames, and so is an allocation that failed. A time-out or a full memory of
+/// which there are no looks ([`of_hang`]) is caught at a chance place, so it is named by the outermost frame in an
+/// instrumented library: the call that did not come back. Of endless recursion only the places count that stand on the stack again and again: what it ended
 /// in is chance.
 pub fn of_death(
     outcome: Outcome,
@@ -130,8 +135,7 @@ fn of_hang_with(
 ) -> u64 {
     let module_of = |identity: Identity| modules.iter().find(|module| module.identity == identity);
     let physical = |address: &u64| {
-        let object = objects.iter().find(|o| (o.span.0..o.span.1).contains(address))?;
-        let offset = address.wrapping_sub(object.bias);
+        let (object, offset) = within(*address, objects)?;
         let start = start_of(object, offset.wrapping_sub(1)).unwrap_or(0);
         Some(Physical { module: object.identity, offset, start })
     };

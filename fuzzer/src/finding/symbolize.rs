@@ -11,6 +11,7 @@ use hitmap_wire::modules::Module;
 use serde::{Deserialize, Serialize};
 
 use super::owner::{self, Owner};
+use super::raw::within;
 
 /// One place on the native stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,11 +60,10 @@ impl Symbolizer {
     }
 
     fn at(&mut self, number: usize, address: u64, objects: &[Loaded], modules: &[Module]) -> Vec<Frame> {
-        let Some(object) = objects.iter().find(|o| (o.span.0..o.span.1).contains(&address)) else {
+        let Some((object, offset)) = within(address, objects) else {
             return vec![Frame { offset: address, address: number, ..Frame::default() }];
         };
         let path = String::from_utf8_lossy(&object.path);
-        let offset = address.wrapping_sub(object.bias);
         let instrumented = modules.iter().any(|m| m.identity == object.identity);
         // A return address is the instruction after the call, which may be another line's.
         let frames = self.in_file(&path, offset.wrapping_sub(1), instrumented);
